@@ -1,0 +1,128 @@
+"""Masks without names, as the teacher makes them: run-lengths with scores; to and from arrays and disk."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco
+
+from goodsam import files
+from goodsam.views import View, view_from_json, view_to_json
+
+
+@dataclass(frozen=True)
+class Masks:
+    """N masks of one image. They may overlap and need not cover it; fusion says what becomes of both."""
+
+    size: tuple[int, int]
+    """(h, w) of the image, pixels."""
+    counts: tuple[bytes, ...]
+    """N COCO compressed run-lengths, column-major."""
+    areas: tuple[int, ...]
+    """N areas, pixels."""
+    ious: tuple[float | None, ...]
+    """N intersections over union predicted by the teacher, 0..1; None where it predicts none."""
+    stabilities: tuple[float | None, ...]
+    """N stability scores, 0..1: overlap of the mask under two thresholds; None where the teacher has none."""
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def to_arrays(self) -> np.ndarray:
+        """bool (N, h, w)."""
+        if not self.counts:
+            return np.zeros((0, *self.size), dtype=bool)
+        return coco.decode(self.to_coco()).transpose(2, 0, 1).astype(bool)
+
+    def to_coco(self) -> list[dict[str, Any]]:
+        """What pycocotools takes: a dictionary of size and counts per mask."""
+        return [{"size": list(self.size), "counts": counts} for counts in self.counts]
+
+    def indices(self, number: int) -> np.ndarray:
+        """Flat row-major pixel indices of one mask, int64 (area,), by index arithmetic on its run-length."""
+        mask = coco.decode({"size": list(self.size), "counts": self.counts[number]})
+        return np.flatnonzero(mask)
+
+    def select(self, numbers: Iterable[int]) -> "Masks":
+        """Some of the masks, in the order given."""
+        numbers = list(numbers)
+        return Masks(
+            self.size,
+            tuple(self.counts[n] for n in numbers),
+            tuple(self.areas[n] for n in numbers),
+            tuple(self.ious[n] for n in numbers),
+            tuple(self.stabilities[n] for n in numbers),
+        )
+
+
+def masks_from_arrays(
+    arrays: np.ndarray,
+    ious: Sequence[float | None] | None = None,
+    stabilities: Sequence[float | None] | None = None,
+) -> Masks:
+    """Run-lengths of bool or uint8 arrays (N, h, w); scores default to None."""
+    number, *size = arrays.shape
+    encoded = coco.encode(np.asfortranarray(arrays.transpose(1, 2, 0).astype(np.uint8))) if number else []
+    none: tuple[None, ...] = (None,) * number
+    return Masks(
+        (size[0], size[1]),
+        tuple(item["counts"] for item in encoded),
+        tuple(int(area) for area in coco.area(encoded)) if number else (),
+        tuple(ious) if ious is not None else none,
+        tuple(stabilities) if stabilities is not None else none,
+    )
+
+
+@dataclass(frozen=True)
+class PanoramaMasks:
+    """All masks of one panorama, view by view."""
+
+    size: tuple[int, int]
+    """(H, W) of the panorama, pixels."""
+    teacher: str
+    """Which teacher made them."""
+    views: tuple[tuple[View, Masks], ...]
+    """Each view with its masks, on the view's own pixels."""
+
+    def write(self, path: Path) -> None:
+        """Write `RUN/masks/<stem>.json.gz`."""
+        views = [
+            {"view": view_to_json(view), "size": list(masks.size), "masks": _masks_to_json(masks)}
+            for view, masks in self.views
+        ]
+        files.write_json_gz(path, {"size": list(self.size), "teacher": self.teacher, "views": views})
+
+
+def _masks_to_json(masks: Masks) -> list[dict[str, Any]]:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(float(value), 4)
+
+    return [
+        {"rle": counts.decode("ascii"), "area": area, "iou": rounded(iou), "stability": rounded(stability)}
+        for counts, area, iou, stability in zip(masks.counts, masks.areas, masks.ious, masks.stabilities, strict=True)
+    ]
+
+
+def read_masks(path: Path) -> PanoramaMasks:
+    """Read what `PanoramaMasks.write` wrote.
+
+    Raises:
+        GoodSAMError: the file is missing or damaged.
+    """
+    value = files.read_json(path)
+    views = tuple(
+        (
+            view_from_json(item["view"]),
+            Masks(
+                (item["size"][0], item["size"][1]),
+                tuple(mask["rle"].encode("ascii") for mask in item["masks"]),
+                tuple(mask["area"] for mask in item["masks"]),
+                tuple(mask["iou"] for mask in item["masks"]),
+                tuple(mask["stability"] for mask in item["masks"]),
+            ),
+        )
+        for item in value["views"]
+    )
+    return PanoramaMasks((value["size"][0], value["size"][1]), value["teacher"], views)
