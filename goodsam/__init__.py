@@ -1,3 +1,43 @@
 """GoodSAM: from a folder of unlabelled 360-degree panoramas to a small model that labels their every pixel."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from goodsam.metrics import Evaluation
+    from goodsam.predictor import Predictor
+
 __version__ = "0.1.0"
+__all__ = ["distill", "evaluate", "load"]
+
+
+def distill(panoramas: str | Path, *, out: str | Path, **options: Any) -> "Predictor":
+    """Turn a folder of unlabelled panoramas into a student; the same call on the same `out` resumes.
+
+    Args:
+        panoramas: a folder of panoramas, or one.
+        out: the run folder.
+        options: as on the command line, with underscores: `sam="regions"`, `steps=2000`; see `goodsam.config`.
+    Returns:
+        the student, ready to predict.
+    Raises:
+        goodsam.errors.GoodSAMError: what is wrong, and what would be right.
+    """
+    from goodsam import config, pipeline, predictor
+
+    run = pipeline.distill(Path(panoramas), Path(out), config.run_options(**options))
+    return predictor.load(run.student, options.get("device", "auto"))
+
+
+def load(student: str | Path, device: str = "auto") -> "Predictor":
+    """A student to predict with: `load("RUN/student").predict("panorama.jpg").labels`."""
+    from goodsam import predictor
+
+    return predictor.load(student, device)
+
+
+def evaluate(subject: str, data: str, **options: Any) -> "Evaluation":
+    """Score a SUBJECT (`student:DIR`, `assistant:ID`, `labels:DIR`) on DATA (`folder:IMAGES,LABELS`)."""
+    from goodsam import evaluate as module
+
+    return module.evaluate(subject, data, **options)

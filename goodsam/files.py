@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,3 +173,28 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield from _walk(path)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             yield path
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder to fill, put in the place of `folder` when the block ends without an error.
+
+    Raises:
+        GoodSAMError: the disk is full or the folder cannot be written; what was there before stays.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        replaced = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        if folder.exists():
+            folder.rename(replaced)
+        temporary.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        raise GoodSAMError(
+            f"{folder}: cannot be written ({error.strerror or error}); make room and run again."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

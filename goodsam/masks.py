@@ -69,7 +69,8 @@ def masks_from_arrays(
     return Masks(
         (size[0], size[1]),
         tuple(item["counts"] for item in encoded),
-        tuple(int(area) for area in coco.area(encoded)) if number else (),
+        # coco.area of more than 255 masks overflows (pycocotools 2.0.11 with numpy 2).
+        tuple(np.count_nonzero(arrays, axis=(1, 2)).tolist()),
         tuple(ious) if ious is not None else none,
         tuple(stabilities) if stabilities is not None else none,
     )

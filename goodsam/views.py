@@ -119,7 +119,7 @@ def cut(panorama: Panorama, view: View) -> np.ndarray:
     """What a view sees: uint8 (h, w, 3); bilinear for tangent views, black where the panorama does not reach."""
     geometry = panorama.geometry
     if isinstance(view, Crop):
-        return panorama.pixels[:, _columns(view, geometry)]
+        return np.ascontiguousarray(panorama.pixels[:, _columns(view, geometry)])
     grid = _panorama_grid(view, geometry)
     padded = torch.from_numpy(wrap_pad(panorama.pixels, 1)).permute(2, 0, 1).float()
     height, width = padded.shape[1:]

@@ -62,9 +62,9 @@ def resolve(name: str, option: str) -> Path:
     if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise GoodSAMError(f"{option} {name}: no such folder, and not a Hugging Face id of the form OWNER/NAME.")
     try:
-        found = Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "README.md"]))
+        found = Path(snapshot_download(name, allow_patterns=["*.json", "merges.txt", "*.safetensors", "README.md"]))
         if not list(found.glob("*.safetensors")):
-            found = Path(snapshot_download(name, allow_patterns=["*.json", "*.bin", "README.md"]))
+            found = Path(snapshot_download(name, allow_patterns=["*.json", "merges.txt", "*.bin", "README.md"]))
     except Exception as error:  # the hub's client raises half a dozen kinds for "not there" and "not reached"
         raise GoodSAMError(
             f"{option} {name}: not on this disk, and the Hugging Face hub does not give it ({_first_line(error)}). "

@@ -1,0 +1,1 @@
+"""Distortion-aware rectification: from what the experts say of views to the ensemble on the panorama."""

@@ -1,0 +1,1 @@
+"""Multi-level knowledge adaptation: what the student learns from."""

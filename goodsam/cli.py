@@ -1,0 +1,210 @@
+"""`goodsam VERB`: option parsing only."""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from cyclopts import App, Parameter
+from cyclopts.config import Dict
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from goodsam import __version__
+from goodsam.config import Device, RunOptions, read_config
+from goodsam.errors import GoodSAMError
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+console = Console(stderr=True)
+
+app = App(
+    name="goodsam",
+    version=f"goodsam {__version__}",
+    help="From a folder of unlabelled 360-degree panoramas to a small model that labels every pixel of such panoramas.",
+    help_on_error=False,
+)
+
+Panoramas = Annotated[Path, Parameter(help="Folder of panoramas, sub-folders included, or one panorama.")]
+Out = Annotated[Path, Parameter(help="Run folder; the same command on the same folder resumes.")]
+Options = Annotated[RunOptions | None, Parameter(name="*")]
+Config = Annotated[
+    Path | None,
+    Parameter(help="YAML file of `option: value` lines, or a run.yaml; options on the command line come first."),
+]
+
+
+class RichProgress:
+    """Bars with items done, time gone and time left, on a terminal; nothing where output is not one."""
+
+    def __init__(self) -> None:
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
+        """Yield the items under a bar."""
+        with self._bars:
+            self._task = self._bars.add_task(what, total=total, text="")
+            for item in items:
+                yield item
+                self._bars.advance(self._task)
+            self._bars.remove_task(self._task)
+            self._task = None
+
+    def note(self, text: str) -> None:
+        """A short text beside the bar."""
+        if self._task is not None:
+            self._bars.update(self._task, text=text)
+
+
+def _run(panoramas: Path, out: Path, options: RunOptions | None, stages: tuple[str, ...] | None = None) -> None:
+    from goodsam import pipeline
+
+    pipeline.distill(panoramas, out, options or RunOptions(), stages or pipeline.STAGES, RichProgress())
+
+
+@app.command
+def distill(panoramas: Panoramas, *, out: Out, options: Options = None) -> None:
+    """Make masks and labels of unlabelled panoramas, and train a student on them. Run again to resume."""
+    _run(panoramas, out, options)
+    log.info("student: %s; next: goodsam predict %s PHOTO... --out DIR", out / "student", out / "student")
+
+
+@app.command
+def masks(panoramas: Panoramas, *, out: Out, options: Options = None) -> None:
+    """First stage alone: the teacher's masks of every view. Same options as distill."""
+    _run(panoramas, out, options, ("masks",))
+
+
+@app.command
+def label(panoramas: Panoramas, *, out: Out, options: Options = None) -> None:
+    """Second stage alone: the assistant's probabilities, fused with the masks into ensemble and label maps."""
+    _run(panoramas, out, options, ("label",))
+
+
+@app.command
+def train(panoramas: Panoramas, *, out: Out, options: Options = None) -> None:
+    """Third stage alone: the student. On several GPUs: accelerate launch -m goodsam train ..."""
+    _run(panoramas, out, options, ("train",))
+
+
+@app.command
+def predict(
+    model: Annotated[Path, Parameter(help="RUN/student, or any SegFormer folder in Hugging Face format.")],
+    inputs: Annotated[list[Path], Parameter(help="Images and folders of images.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for label maps, overlays and shares.csv.")],
+    format: Annotated[
+        str,
+        Parameter(help="What to write, separated by commas: labels, overlay, color, confidence."),
+    ] = "labels,overlay",
+    wrap: Annotated[bool, Parameter(help="Images span 360 degrees; --no-wrap for ordinary photographs.")] = True,
+    width: Annotated[int | None, Parameter(help="Pixels at which the student sees them; default as trained.")] = None,
+    vfov: Annotated[float | None, Parameter(help="Vertical field of view, degrees; default 360 * H / W.")] = None,
+    horizon: Annotated[float | None, Parameter(help="Row of the horizon, pixels from the top; default H / 2.")] = None,
+    strict: Annotated[bool, Parameter(help="Stop at the first image that cannot be read.")] = False,
+    device: Annotated[Device, Parameter(help="auto takes CUDA, then Apple's GPU, then the CPU.")] = "auto",
+) -> None:
+    """Label images: uint8 label maps of the images' own size, colour overlays, class shares by solid angle (CSV)."""
+    from goodsam import predictor
+
+    predictor.predict_files(
+        predictor.load(model, device),
+        inputs,
+        out,
+        formats=[name.strip() for name in format.split(",") if name.strip()],
+        wrap=wrap,
+        width=width,
+        vfov=vfov,
+        horizon=horizon,
+        strict=strict,
+        progress=RichProgress(),
+    )
+
+
+@app.command
+def evaluate(
+    subject: Annotated[str, Parameter(help="student:DIR, assistant:ID or labels:DIR (label maps on disk).")],
+    /,
+    *,
+    data: Annotated[str, Parameter(help="folder:IMAGES,LABELS[,LABELSET]: same stems, uint8 ids, 255 ignored.")],
+    views: Annotated[
+        Literal["whole", "crops", "tangent"], Parameter(help="How an assistant sees panoramas.")
+    ] = "crops",
+    view_scale: Annotated[float, Parameter(help="Factor by which a view is enlarged before the assistant.")] = 1.0,
+    projection: Annotated[
+        Literal["panorama", "photo"], Parameter(help="photo: ordinary photographs, nothing wraps.")
+    ] = "panorama",
+    vfov: Annotated[float | None, Parameter(help="Vertical field of view, degrees; default 360 * H / W.")] = None,
+    horizon: Annotated[float | None, Parameter(help="Row of the horizon, pixels from the top; default H / 2.")] = None,
+    width: Annotated[int | None, Parameter(help="Pixels at which a student sees them; default as trained.")] = None,
+    limit: Annotated[int | None, Parameter(help="Use only the first so many images; default all.")] = None,
+    out: Annotated[Path | None, Parameter(help="metrics.json, or a folder for it.")] = None,
+    device: Annotated[Device, Parameter(help="auto takes CUDA, then Apple's GPU, then the CPU.")] = "auto",
+) -> None:
+    """Score a student, an assistant or label maps against labels: a table, and metrics.json with --out."""
+    from goodsam import evaluation
+
+    result = evaluation.evaluate(
+        subject, data, views=views, view_scale=view_scale, projection=projection, vfov=vfov, horizon=horizon,
+        width=width, limit=limit, out=out, device=device,
+    )  # fmt: skip
+    Console().print(evaluation.table(result))
+
+
+@app.meta.default
+def launcher(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], config: Config = None) -> None:
+    """Read --config, then hand over to the verb."""
+    if config is not None:
+        values = read_config(config)
+        verb = tokens[0] if tokens else ""
+        app.config = (Dict({verb: _of_verb(verb, values)}, allow_unknown=True),)
+    app(tokens)
+
+
+def _of_verb(verb: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {name.replace("_", "-"): value for name, value in values.items() if value is not None}
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn what a user can mend into one sentence and an exit status, without a traceback."""
+    try:
+        yield
+    except GoodSAMError as error:
+        console.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("interrupted; what is finished is kept, give the same command again to go on.")
+        sys.exit(130)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def main() -> None:
+    """The `goodsam` command."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its notes on loading are not the user's to act on
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0")
+    handler = RichHandler(console=console, show_path=False, show_level=False, markup=False, log_time_format="%X")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("goodsam").setLevel(logging.INFO)
+    with _sentences():
+        app.meta()

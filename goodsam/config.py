@@ -1,0 +1,253 @@
+"""Every option of a run: one frozen dataclass per stage, a sentence and a unit under each field.
+
+The same names serve in Python (`distill(..., points_per_side=16)`), on the command line (`--points-per-side 16`) and in
+YAML (`points_per_side: 16`).
+"""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from cyclopts import Parameter
+
+from goodsam.errors import GoodSAMError
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """Which panoramas, and what part of the sphere they show."""
+
+    vfov: float | None = None
+    """Vertical field of view, degrees; default 360 * H / W (square pixels: 180 for 2:1, 70.3 for 2048x400)."""
+    horizon: float | None = None
+    """Row of the horizon, pixels from the upper edge; default the middle."""
+    limit: int | None = None
+    """Use only the first so many panoramas in sorted order; default all."""
+    ignore_mask: Path | None = None
+    """PNG of the panoramas' size, white (not 0) where the camera car is: 255 in the labels, no weight in training."""
+    strict: bool = False
+    """Exit with an error if any input cannot be read; by default it is left out, named and counted."""
+    shard: str | None = None
+    """I/N: this process does every N-th panorama, starting with the I-th (1..N), of masks and label; default all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewOptions:
+    """The windows through which teacher and assistant see a panorama."""
+
+    views: Literal["auto", "crops", "tangent", "whole"] = "auto"
+    """Kind of views: crops of full height, tangent (perspective) views, or auto: crops up to 100 degrees of vfov."""
+    view_width: float = 90.0
+    """Width of a view, degrees of yaw (crops) or of field of view (tangent)."""
+    view_step: float = 45.0
+    """Between the centres of neighbouring views, degrees; divides 360, at most half of view-width."""
+    view_scale: float = 1.0
+    """Factor by which a view is enlarged before the assistant sees it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherOptions:
+    """Masks from the SAM family, or regions without any weights."""
+
+    sam: str = "facebook/sam-vit-huge"
+    """Hugging Face id or folder of a SAM, SAM-HQ, SAM 2 or SAM 2.1 model, or `regions` (training-free)."""
+    preset: Literal["fast", "balanced", "dense"] = "balanced"
+    """How many prompts and how strict the filters: 16, 24 or 32 points per side. Options below change single ones."""
+    points_per_side: int | None = None
+    """Prompt points along each side of a view, count; default from the preset."""
+    points_per_batch: int | None = None
+    """Prompt points in one forward pass, count; halved by itself when memory runs out; default from the preset."""
+    iou_threshold: float | None = None
+    """Masks whose predicted intersection over union is at most this are dropped, 0..1; default from the preset."""
+    stability_threshold: float | None = None
+    """Masks whose stability score is at most this are dropped, 0..1; default from the preset."""
+    nms_threshold: float | None = None
+    """Of two masks whose boxes overlap by more than this (intersection over union, 0..1) the worse is dropped."""
+    min_area: int | None = None
+    """Smaller islands are removed and smaller holes filled, pixels of the view; default from the preset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssistantOptions:
+    """The teacher assistant: a semantic segmenter trained on ordinary photos."""
+
+    assistant: str = "nvidia/segformer-b5-finetuned-cityscapes-1024-1024"
+    """Hugging Face id or folder of a semantic or universal segmenter, or an .onnx file."""
+    label_set: str | None = None
+    """Built-in name (cityscapes19, densepass13) or FILE.yaml; default the assistant's own classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionOptions:
+    """When a mask's pixels take the mask's class."""
+
+    gate_start: float = 0.5
+    """Agreement (share of a mask's pixels, 0..1) up to which the gate stays shut."""
+    gate_full: float = 0.9
+    """Agreement (share of a mask's pixels, 0..1) from which the gate is fully open."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentOptions:
+    """The model that a run makes."""
+
+    student: Literal["t", "s", "m"] = "t"
+    """Size: t = MiT-B0 (3.7 M parameters), s = MiT-B1 (13.7 M), m = MiT-B2 (24.7 M)."""
+    init: str | None = None
+    """`random`, or a SegFormer or MiT checkpoint (hub id or folder); default nvidia/mit-b*, ImageNet weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOptions:
+    """Weights of the loss terms."""
+
+    alpha: float = 0.5
+    """Weight of L_ta, the assistant's merged probabilities; 0 leaves the term out."""
+    beta: float = 0.1
+    """Weight of the feature terms; 0 leaves them out."""
+    temperature: float = 2.0
+    """Temperature of L_ta, above 0; larger gives more weight to how the assistant ranks unlikely classes."""
+    confidence: float = 0.5
+    """Largest ensemble probability (0..1) below which a pixel has no weight in L_ens; above, that is its weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """The training loop."""
+
+    steps: int = 20_000
+    """Optimiser steps, count."""
+    batch_size: int = 4
+    """Panoramas in one step, over all processes, count."""
+    train_size: str | None = None
+    """HxW in pixels to which the whole panorama is resized, W a multiple of 32; default the first panorama's own."""
+    learning_rate: float = 3e-4
+    """Peak learning rate of AdamW."""
+    warmup: int = 200
+    """Steps over which the learning rate rises to its peak (at most a tenth of all steps); a cosine takes it to 0."""
+    weight_decay: float = 0.01
+    """Weight decay of AdamW; none on biases and normalisation."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the forward pass; auto is bf16 on GPUs that have it, else fp32."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints, count."""
+    workers: int = 1
+    """Processes that read and augment panoramas beside the training, count; 0 does it in the training process."""
+    seed: int = 0
+    """Seed of weights, order and augmentation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineOptions:
+    """Where to compute."""
+
+    device: Device = "auto"
+    """auto takes CUDA, then Apple's GPU, then the CPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """All options of a run, stage by stage."""
+
+    input: Annotated[InputOptions, Parameter(name="*", group="Panoramas")] = field(default_factory=InputOptions)
+    view: Annotated[ViewOptions, Parameter(name="*", group="Views")] = field(default_factory=ViewOptions)
+    teacher: Annotated[TeacherOptions, Parameter(name="*", group="Teacher")] = field(default_factory=TeacherOptions)
+    assistant: Annotated[AssistantOptions, Parameter(name="*", group="Assistant")] = field(
+        default_factory=AssistantOptions
+    )
+    fusion: Annotated[FusionOptions, Parameter(name="*", group="Fusion")] = field(default_factory=FusionOptions)
+    student: Annotated[StudentOptions, Parameter(name="*", group="Student")] = field(default_factory=StudentOptions)
+    loss: Annotated[LossOptions, Parameter(name="*", group="Loss")] = field(default_factory=LossOptions)
+    train: Annotated[TrainOptions, Parameter(name="*", group="Training")] = field(default_factory=TrainOptions)
+    machine: Annotated[MachineOptions, Parameter(name="*", group="Machine")] = field(default_factory=MachineOptions)
+
+    def flat(self) -> dict[str, Any]:
+        """Option name -> value, paths as text."""
+        values: dict[str, Any] = {}
+        for part in dataclasses.fields(self):
+            values |= dataclasses.asdict(getattr(self, part.name))
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+def run_options(**given: Any) -> RunOptions:
+    """Options by their flat names, the others at their defaults.
+
+    Raises:
+        GoodSAMError: a name that no option has.
+    """
+    parts = {}
+    left = dict(given)
+    for part in dataclasses.fields(RunOptions):
+        group = part.default_factory
+        names = [item.name for item in dataclasses.fields(group)]  # type: ignore[arg-type]
+        parts[part.name] = group(**{name: left.pop(name) for name in names if name in left})  # type: ignore[operator]
+    if left:
+        raise GoodSAMError(unknown_option(next(iter(left)), option_names(), "distill"))
+    return RunOptions(**parts)
+
+
+def option_names() -> list[str]:
+    """The flat names of all options of a run."""
+    return list(RunOptions().flat())
+
+
+def unknown_option(name: str, known: list[str], where: str) -> str:
+    """A sentence about a misspelt option."""
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(sorted(known))}."
+    return f"{where}: unknown option {name!r}; {hint}"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Options from a YAML file, or from the `options` of a `run.yaml`; dashes and underscores are the same.
+
+    Raises:
+        GoodSAMError: not such a file, or an unknown key.
+    """
+    try:
+        value = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise GoodSAMError(f"--config {path}: cannot be read as YAML ({error}).") from error
+    if isinstance(value, dict) and isinstance(value.get("options"), dict):
+        value = value["options"]
+    if not isinstance(value, dict):
+        raise GoodSAMError(f"--config {path}: must hold `option: value` lines, such as `steps: 2000`.")
+    options = {str(key).replace("-", "_"): item for key, item in value.items()}
+    known = [*option_names(), "panoramas", "out"]
+    for name in options:
+        if name not in known:
+            raise GoodSAMError(unknown_option(name, known, f"--config {path}"))
+    return options
+
+
+def parse_size(text: str, option: str) -> tuple[int, int]:
+    """ "200x1024" -> (200, 1024), height and width in pixels.
+
+    Raises:
+        GoodSAMError: not of that form.
+    """
+    height, separator, width = text.lower().partition("x")
+    if not (separator and height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise GoodSAMError(f"{option} {text}: must be HEIGHTxWIDTH in pixels, such as 200x1024.")
+    return int(height), int(width)
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """ "2/4" -> (1, 4): index from 0 and number of shards; None is (0, 1).
+
+    Raises:
+        GoodSAMError: not I/N with 1 <= I <= N.
+    """
+    if text is None:
+        return 0, 1
+    index, _, number = text.partition("/")
+    if not (index.isdigit() and number.isdigit() and 1 <= int(index) <= int(number)):
+        raise GoodSAMError(f"--shard {text}: must be I/N with I from 1 to N, such as 2/4.")
+    return int(index) - 1, int(number)

@@ -1,0 +1,96 @@
+"""A folder of images and one of label maps with the same stems."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from goodsam.errors import GoodSAMError
+from goodsam.files import list_images
+from goodsam.images import read_label_map
+from goodsam.labels import IGNORE, LabelSet, load_label_set
+
+_LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
+_CITYSCAPES_IDS = 34
+
+
+@dataclass(frozen=True)
+class FolderData:
+    """Images and label maps by stem; a `datasets.Dataset`."""
+
+    label_set: LabelSet
+    """The classes of the label maps."""
+    label_set_source: str
+    """What `labels.load_label_set` takes to give it."""
+    items: tuple[tuple[str, Path, Path], ...]
+    """Stem, image and label map, sorted by stem."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[tuple[str, Path, Path]]:
+        """Stem, image and label map, sorted by stem."""
+        return iter(self.items)
+
+    def read_labels(self, path: Path) -> np.ndarray:
+        """A label map, uint8 (H, W).
+
+        Raises:
+            GoodSAMError: unreadable, or a value that is neither a class nor 255.
+        """
+        return read_checked_labels(path, self.label_set)
+
+
+def folder_data(where: str) -> FolderData:
+    """The data set `IMAGES,LABELS[,LABELSET]`: two folders, and a label set's name or .yaml file (cityscapes19).
+
+    Raises:
+        GoodSAMError: another form, a folder that is missing or empty, a stem that only one of the two has, a label map
+            in a lossy format.
+    """
+    parts = where.split(",")
+    if len(parts) not in (2, 3) or not all(parts):
+        raise GoodSAMError(f"--data folder:{where}: must be folder:IMAGES,LABELS or folder:IMAGES,LABELS,LABELSET.")
+    source = parts[2] if len(parts) == 3 else "cityscapes19"
+    images, labels = list_images(Path(parts[0])), list_images(Path(parts[1]))
+    _refuse_unpaired(images, Path(parts[1]), labels, "label map")
+    _refuse_unpaired(labels, Path(parts[0]), images, "image")
+    for path in labels.values():
+        if path.suffix.lower() not in _LOSSLESS:
+            raise GoodSAMError(
+                f"{path}: a label map in a format that changes pixel values; give one of {', '.join(_LOSSLESS)}."
+            )
+    items = tuple((stem, path, labels[stem]) for stem, path in images.items())
+    return FolderData(load_label_set(source), source, items)
+
+
+def _refuse_unpaired(those: dict[str, Path], folder: Path, others: dict[str, Path], what: str) -> None:
+    missing = [stem for stem in those if stem not in others]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise GoodSAMError(
+            f"{those[missing[0]]}: has no {what} of the stem {missing[0]!r} in {folder}{more}; images and label maps "
+            "must share their stems."
+        )
+
+
+def read_checked_labels(path: Path, label_set: LabelSet) -> np.ndarray:
+    """A label map whose values are classes of a label set or 255: uint8 (H, W).
+
+    Raises:
+        GoodSAMError: unreadable, or another value; the file and the value are named.
+    """
+    labels = read_label_map(path)
+    found = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
+    wrong = [int(value) for value in found if len(label_set) <= value != IGNORE]
+    if wrong:
+        hint = ""
+        if label_set.name == "cityscapes19" and max(wrong) < _CITYSCAPES_IDS:
+            hint = " These look like Cityscapes' 34 label ids; give the files with train ids."
+        raise GoodSAMError(
+            f"{path}: value {wrong[-1]} is no class of {label_set.name}, whose ids are 0..{len(label_set) - 1}, with "
+            f"{IGNORE} ignored.{hint}"
+        )
+    return labels

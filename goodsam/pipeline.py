@@ -1,0 +1,345 @@
+"""The stages in order: masks, label, train. What is done is skipped, so the same command resumes."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from goodsam import files, targets, weights
+from goodsam.config import RunOptions, parse_shard
+from goodsam.dar.fusion import fuse, name_masks
+from goodsam.errors import GoodSAMError, UnreadableImageError
+from goodsam.images import read_label_map
+from goodsam.labels import IGNORE
+from goodsam.masks import PanoramaMasks, read_masks
+from goodsam.panorama import Panorama, read_panorama
+from goodsam.progress import Pace, Progress, Silent, pick_device
+from goodsam.run import STAGE_FOLDERS, Input, Run
+from goodsam.student import resolve_start
+from goodsam.teachers import Teacher
+from goodsam.teachers.assistant import Assistant, load_assistant, predict_views
+from goodsam.teachers.regions import load_regions
+from goodsam.teachers.sam import PRESETS, load_sam
+from goodsam.train import train_student
+from goodsam.views import Merger, View, cut, lay_views
+from goodsam.weights import WeightFile
+
+log = logging.getLogger(__name__)
+
+STAGES = ("masks", "label", "train")
+PROJECTION_PANORAMAS = 4
+"""The principal components of the features are fitted on this many panoramas, the first in sorted order."""
+
+
+def distill(
+    panoramas: Path, out: Path, options: RunOptions, stages: tuple[str, ...] = STAGES, progress: Progress | None = None
+) -> Run:
+    """Turn a folder of unlabelled panoramas into a student.
+
+    Args:
+        panoramas: a folder of panoramas (sub-folders included), or one panorama.
+        out: the run folder; the same command on the same folder resumes.
+        options: of every stage.
+        stages: which to do; a stage needs what the one before it left in the run.
+        progress: shows how far it is; nothing by default.
+    Raises:
+        GoodSAMError: an option, a model or all inputs cannot be used.
+    """
+    found = files.list_images(panoramas)
+    found = dict(list(found.items())[: options.input.limit])
+    job = Job(Run(out), options, progress or Silent(), [])
+    job.check()
+    inputs = job.run.take_inputs(found)
+    steps: dict[str, Callable[[Job, list[Input]], None]] = {"masks": make_masks, "label": label, "train": train}
+    for stage in stages:
+        steps[stage](job, inputs)
+    job.complain(inputs)
+    return job.run
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the stages of one call share."""
+
+    run: Run
+    options: RunOptions
+    progress: Progress
+    weights: list[WeightFile]
+    """Every weight file that this call used, in order."""
+
+    def check(self) -> None:
+        """Look at what can be wrong before anything long begins."""
+        parse_shard(self.options.input.shard)
+        if self.options.input.limit is not None and self.options.input.limit < 1:
+            raise GoodSAMError(f"--limit {self.options.input.limit}: must be at least 1.")
+        if self.options.fusion.gate_full <= self.options.fusion.gate_start:
+            raise GoodSAMError("--gate-full must be above --gate-start.")
+        if self.options.view.view_scale <= 0:
+            raise GoodSAMError(f"--view-scale {self.options.view.view_scale:g}: must be above 0.")
+
+    def describe(self) -> None:
+        """Write `run.yaml` anew."""
+        known = self.run.root / "run.yaml"
+        self.run.describe(self.options.flat(), _with_earlier(self.weights, known))
+
+    def read(self, item: Input) -> Panorama:
+        """One panorama of the run."""
+        return read_panorama(item.path, self.options.input.vfov, self.options.input.horizon)
+
+    def each(self, stage: str, inputs: list[Input], done: Callable[[Input], bool]) -> Iterator[tuple[Input, Panorama]]:
+        """This shard's panoramas that are still to do, read; unreadable ones are said and noted.
+
+        The loop over this generator is where a stage spends its time, so pace and progress are measured here.
+        """
+        index, number = parse_shard(self.options.input.shard)
+        todo = [item for item in inputs[index::number] if not done(item)]
+        if len(todo) < len(inputs[index::number]):
+            log.info("%s: %d panoramas already done.", stage, len(inputs[index::number]) - len(todo))
+        pace = Pace(stage, len(todo), [self.run.root / name for name in STAGE_FOLDERS[stage]])
+        left_out: dict[str, str] = {}
+        read = []
+        for item in self.progress.track(todo, len(todo), stage):
+            try:
+                panorama = self.read(item)
+            except UnreadableImageError as error:
+                log.warning("left out: %s", error)
+                left_out[item.stem] = str(error)
+                continue
+            yield item, panorama
+            read.append(item.stem)
+            pace.tick()
+        self.run.note_left_out(left_out, read)
+        if todo:
+            log.info("%s: %s.", stage, pace.summary())
+        known = self.run.inputs()
+        readable = [item for item in inputs if "left_out" not in known[item.stem]]
+        if all(done(item) for item in readable):
+            self.run.finish(stage, panoramas=len(readable))
+        if not readable:
+            self.complain(inputs)
+
+    def complain(self, inputs: list[Input]) -> None:
+        """Say how many inputs were left out; an error if all were, or any with `--strict`."""
+        known = self.run.inputs()
+        left_out = [known[item.stem]["left_out"] for item in inputs if "left_out" in known[item.stem]]
+        if not left_out:
+            return
+        text = f"{len(left_out)} of {len(inputs)} inputs were left out (run.yaml lists them); the first: {left_out[0]}"
+        if self.options.input.strict or len(left_out) == len(inputs):
+            self.describe()
+            raise GoodSAMError(text)
+        log.warning("%s", text)
+
+
+def _with_earlier(used: list[WeightFile], known: Path) -> list[WeightFile]:
+    """The weights of this call, and those of earlier stages that `run.yaml` lists."""
+    earlier = yaml.safe_load(known.read_text()).get("weights", []) if known.exists() else []
+    names = {(item.id, item.file) for item in used}
+    return [WeightFile(**item) for item in earlier if (item["id"], item["file"]) not in names] + used
+
+
+# -- masks ----------------------------------------------------------------------------------------------------------
+
+
+def load_teacher(options: RunOptions, device: torch.device) -> Teacher:
+    """The teacher that `--sam` names."""
+    given = options.teacher
+    if given.sam == "regions":
+        return load_regions()
+    names = ("points_per_side", "points_per_batch", "iou_threshold", "stability_threshold", "nms_threshold", "min_area")
+    changed = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    return load_sam(given.sam, replace(PRESETS[given.preset], **changed), device)
+
+
+def make_masks(job: Job, inputs: list[Input]) -> None:
+    """Stage 1: the teacher's masks of every view."""
+    teacher = load_teacher(job.options, pick_device(job.options.machine.device))
+    job.weights.extend(teacher.weights)
+    job.run.begin("masks", _made_masks_with(job, teacher))
+    job.describe()
+    for item, panorama in job.each("masks", inputs, lambda item: job.run.file("masks", item.stem).exists()):
+        geometry = panorama.geometry
+        views = _views(job, panorama)
+        seen = tuple((view, teacher.masks(cut(panorama, view))) for view in views)
+        masks = PanoramaMasks((geometry.height, geometry.width), teacher.name, seen)
+        masks.write(job.run.file("masks", item.stem))
+    job.describe()
+
+
+def _views(job: Job, panorama: Panorama) -> tuple[View, ...]:
+    options = job.options.view
+    return lay_views(panorama.geometry, options.views, options.view_width, options.view_step)
+
+
+def _result_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Without what does not change a result: where the weights lie (their hash counts), and how they are batched."""
+    return {name: value for name, value in options.items() if name not in ("name", "points_per_batch")}
+
+
+def _made_masks_with(job: Job, teacher: Teacher) -> dict[str, Any]:
+    view = asdict(job.options.view)
+    view.pop("view_scale")
+    return {
+        "teacher": _result_options(teacher.options()),
+        "weights": [item.sha256 for item in teacher.weights],
+        "views": view,
+        "vfov": job.options.input.vfov,
+        "horizon": job.options.input.horizon,
+    }
+
+
+# -- label ----------------------------------------------------------------------------------------------------------
+
+
+def label(job: Job, inputs: list[Input]) -> None:
+    """Stage 2: the assistant's merged probabilities, the ensemble, and the label maps read off it."""
+    if not job.run.record("masks"):
+        raise GoodSAMError(f"{job.run.root}: has no masks yet; run `goodsam masks` first, with the same options.")
+    device = pick_device(job.options.machine.device)
+    assistant = load_assistant(job.options.assistant.assistant, job.options.assistant.label_set, device)
+    job.weights.extend(assistant.weights)
+    job.run.begin("label", _made_labels_with(job, assistant))
+    job.describe()
+    masked = [item for item in inputs if job.run.file("masks", item.stem).exists()]
+    projection = _projection(job, assistant, masked)
+
+    def done(item: Input) -> bool:
+        return job.run.file("labels", item.stem).exists()
+
+    for item, panorama in job.each("label", masked, done):
+        label_one(job, assistant, item.stem, panorama, projection)
+    job.describe()
+
+
+def label_one(
+    job: Job, assistant: Assistant, stem: str, panorama: Panorama, projection: targets.Projection | None
+) -> None:
+    """Write everything of one panorama; the label map last, since its being there means that all is."""
+    run, geometry = job.run, panorama.geometry
+    size = (geometry.height, geometry.width)
+    valid = _valid(job, size)
+    merger = Merger(geometry, len(assistant.label_set))
+    levels = {level: _feature_merger(panorama, level, projection) for level in targets.FEATURE_STRIDES if projection}
+    masks = dict(read_masks(run.file("masks", stem)).views)
+    named = []
+    for view, output in predict_views(assistant, panorama, tuple(masks), job.options.view.view_scale):
+        probabilities = output.probabilities[0].cpu()
+        merger.add(view, probabilities)
+        named.append(name_masks(view, masks[view], probabilities, job.options.fusion))
+        for level, feature_merger in levels.items():
+            assert projection is not None
+            feature_merger.add(view, projection(level, output.features[level][0].cpu()))
+    merged = merger.result()
+    ensemble = fuse(merged, named, geometry)
+    targets.write_probabilities(run.file("assistant_probs", stem), merged, valid)
+    if levels:
+        targets.write_features(run.file("features", stem), {level: m.result() for level, m in levels.items()})
+    targets.write_probabilities(run.file("ensemble", stem), ensemble, valid)
+    confidence, labels = ensemble.max(0)
+    shown = np.where(valid, (confidence * 255).round().byte().numpy(), 0).astype(np.uint8)
+    files.write_image(run.file("confidence", stem), shown)
+    files.write_image(run.file("labels", stem), np.where(valid, labels.byte().numpy(), IGNORE).astype(np.uint8))
+
+
+def _feature_merger(panorama: Panorama, level: int, projection: targets.Projection | None) -> Merger:
+    assert projection is not None
+    geometry = panorama.geometry
+    size = targets.feature_size((geometry.height, geometry.width), level)
+    return Merger(geometry, projection.axes[level].shape[1], size)
+
+
+def _valid(job: Job, size: tuple[int, int]) -> np.ndarray:
+    """bool (H, W): False where `--ignore-mask` is white."""
+    path = job.options.input.ignore_mask
+    if path is None:
+        return np.ones(size, dtype=bool)
+    mask = read_label_map(Path(path))
+    if mask.shape != size:
+        raise GoodSAMError(
+            f"--ignore-mask {path}: is {mask.shape[1]}x{mask.shape[0]} pixels, the panorama is {size[1]}x{size[0]}; "
+            "save it at the panoramas' size."
+        )
+    return mask == 0
+
+
+def _projection(job: Job, assistant: Assistant, inputs: list[Input]) -> targets.Projection | None:
+    """The principal components of the features: read, or fitted once on the first panoramas; None without features."""
+    path = job.run.projection
+    with files.locked(job.run.root / ".projection.lock"):
+        if path.exists():
+            return targets.read_projection(path)
+        samples: dict[int, list[Tensor]] = {level: [] for level in targets.FEATURE_STRIDES}
+        for item in inputs[:PROJECTION_PANORAMAS]:
+            panorama = job.read(item)
+            for _, output in predict_views(assistant, panorama, _views(job, panorama), job.options.view.view_scale):
+                if not all(level in output.features for level in samples):
+                    log.info("label: the assistant gives no features; the student learns from its probabilities alone.")
+                    return None
+                for level, maps in samples.items():
+                    maps.append(output.features[level][0].cpu())
+        projection = targets.fit_projection(samples) if inputs else None
+        if projection is not None:
+            projection.write(path)
+        return projection
+
+
+def _made_labels_with(job: Job, assistant: Assistant) -> dict[str, Any]:
+    ignore = job.options.input.ignore_mask
+    return {
+        "masks": job.run.record("masks")["fingerprint"],
+        "assistant": _result_options(assistant.options()),
+        "weights": [item.sha256 for item in assistant.weights],
+        "label_set": assistant.label_set.name,
+        "classes": list(assistant.label_set.names),
+        "colors": [list(color) for color in assistant.label_set.colors],
+        "view_scale": job.options.view.view_scale,
+        "fusion": asdict(job.options.fusion),
+        "ignore_mask": files.sha256_of(Path(ignore)) if ignore is not None else None,
+    }
+
+
+# -- train ----------------------------------------------------------------------------------------------------------
+
+
+def train(job: Job, inputs: list[Input]) -> None:
+    """Stage 3: the student."""
+    if not job.run.record("label"):
+        raise GoodSAMError(f"{job.run.root}: has no labels yet; run `goodsam label` first, with the same options.")
+    if job.options.input.shard is not None:
+        raise GoodSAMError("--shard is for masks and label; start training once, on several machines by accelerate.")
+    labelled = [item for item in inputs if job.run.file("labels", item.stem).exists()]
+    if not labelled:
+        raise GoodSAMError(f"{job.run.root}: no labelled panoramas to train on.")
+    name, folder = resolve_start(job.options.student.student, job.options.student.init)
+    start = weights.weight_files(name, folder) if folder is not None else ()
+    job.weights.extend(start)
+    before = job.run.record("train")
+    fingerprint = job.run.begin("train", _made_student_with(job, labelled, [item.sha256 for item in start]))
+    if before and before["fingerprint"] != fingerprint:
+        log.info("train: the panoramas or options differ from the last training; a new student is trained.")
+    job.describe()
+    if job.run.record("train")["finished"] and job.run.student.exists():
+        log.info("train: already done.")
+        return
+    facts = train_student(job.run, labelled, job.options, fingerprint, job.progress)
+    job.run.finish("train", **facts)
+
+
+def _made_student_with(job: Job, inputs: list[Input], start: list[str]) -> dict[str, Any]:
+    training = asdict(job.options.train)
+    for name in ("checkpoint_every", "workers"):  # neither changes the student
+        training.pop(name)
+    return {
+        "label": job.run.record("label")["fingerprint"],
+        "panoramas": {item.stem: item.sha256 for item in inputs},
+        "student": job.options.student.student,
+        "start": start or "random",
+        "training": training,
+        "loss": asdict(job.options.loss),
+    }

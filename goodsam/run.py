@@ -1,0 +1,205 @@
+"""One folder with all artefacts of one distillation: where each lies, and which of them are still good."""
+
+import logging
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from goodsam import __version__, files
+from goodsam.weights import WeightFile
+
+log = logging.getLogger(__name__)
+
+STAGE_FOLDERS = {
+    "masks": ("masks",),
+    "label": ("assistant_probs", "features", "ensemble", "labels", "confidence"),
+    "train": ("student", "train"),
+}
+"""What each stage writes, in the order of the stages."""
+_SUFFIXES = {
+    "masks": ".json.gz",
+    "assistant_probs": ".npz",
+    "features": ".npz",
+    "ensemble": ".npz",
+    "labels": ".png",
+    "confidence": ".png",
+}
+
+
+@dataclass(frozen=True)
+class Input:
+    """One panorama of the run."""
+
+    stem: str
+    path: Path
+    sha256: str
+
+
+class Run:
+    """A run folder.
+
+    Args:
+        root: the folder; made when something is first written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def file(self, folder: str, stem: str) -> Path:
+        """`RUN/<folder>/<stem>` with the suffix of that folder's files."""
+        return self.root / folder / f"{stem}{_SUFFIXES[folder]}"
+
+    @property
+    def projection(self) -> Path:
+        """`RUN/features/pca.safetensors`."""
+        return self.root / "features" / "pca.safetensors"
+
+    @property
+    def student(self) -> Path:
+        """`RUN/student`."""
+        return self.root / "student"
+
+    @property
+    def train(self) -> Path:
+        """`RUN/train`."""
+        return self.root / "train"
+
+    # -- stages ---------------------------------------------------------------------------------------------------
+
+    def record(self, stage: str) -> dict[str, Any]:
+        """`RUN/STAGE.json`, or {} before the stage has begun."""
+        path = self.root / f"{stage}.json"
+        return files.read_json(path) if path.exists() else {}
+
+    def begin(self, stage: str, made_with: dict[str, Any]) -> str:
+        """Make sure that what lies in the stage's folders was made with these options.
+
+        Artefacts made with others are set aside in `RUN/stale/`, and come back when their options do: nothing that
+        took hours is lost to a mistyped option.
+
+        Args:
+            stage: "masks", "label" or "train".
+            made_with: every option, hash and earlier fingerprint that changes the stage's result, as JSON values.
+        Returns:
+            the stage's fingerprint.
+        """
+        fingerprint = files.fingerprint_of(made_with)
+        with files.locked(self.root / ".lock"):
+            before = self.record(stage)
+            if before.get("fingerprint") != fingerprint:
+                if before:
+                    self._set_aside(stage, before)
+                self._bring_back(stage, fingerprint)
+                record = {"stage": stage, "fingerprint": fingerprint, "finished": False, "made_with": made_with}
+                files.write_json(self.root / f"{stage}.json", record)
+        return fingerprint
+
+    def finish(self, stage: str, **facts: Any) -> None:
+        """Mark a stage as finished, with facts such as counts and seconds."""
+        with files.locked(self.root / ".lock"):
+            files.write_json(self.root / f"{stage}.json", self.record(stage) | {"finished": True} | facts)
+
+    def _set_aside(self, stage: str, record: dict[str, Any]) -> None:
+        kept = self._stale(stage, record["fingerprint"])
+        moved = [name for name in STAGE_FOLDERS[stage] if (self.root / name).exists()]
+        if not moved:
+            return
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir(parents=True)
+        for name in moved:
+            (self.root / name).rename(kept / name)
+        files.write_json(kept / f"{stage}.json", record)
+        log.warning(
+            "%s: made with other options than now; set aside in %s (delete it if it is not needed) and made again.",
+            ", ".join(moved),
+            kept,
+        )
+
+    def _bring_back(self, stage: str, fingerprint: str) -> None:
+        kept = self._stale(stage, fingerprint)
+        if not kept.exists():
+            return
+        for name in STAGE_FOLDERS[stage]:
+            if (kept / name).exists():
+                (kept / name).rename(self.root / name)
+        shutil.rmtree(kept)
+        log.info("%s: taken back from %s, made with the same options.", stage, kept)
+
+    def _stale(self, stage: str, fingerprint: str) -> Path:
+        return self.root / "stale" / f"{stage}-{fingerprint[:12]}"
+
+    # -- inputs ---------------------------------------------------------------------------------------------------
+
+    def take_inputs(self, found: dict[str, Path]) -> list[Input]:
+        """Hash the inputs; what was made from a photo that has changed since is deleted.
+
+        A hash is taken again only when size or time of change differ from what `RUN/inputs.json` says.
+
+        Args:
+            found: stem -> path, from `files.list_images`.
+        """
+        with files.locked(self.root / ".lock"):
+            known = self.inputs()
+            inputs = []
+            for stem, path in found.items():
+                entry = _described(path, known.get(stem, {}))
+                if stem in known and known[stem]["sha256"] != entry["sha256"]:
+                    log.warning("%s has changed since it was used here; what was made from it is made again.", path)
+                    self._forget(stem)
+                known[stem] = entry
+                inputs.append(Input(stem, path, entry["sha256"]))
+            files.write_json(self.root / "inputs.json", dict(sorted(known.items())))
+        return inputs
+
+    def inputs(self) -> dict[str, dict[str, Any]]:
+        """stem -> what `inputs.json` says of it."""
+        path = self.root / "inputs.json"
+        return files.read_json(path) if path.exists() else {}
+
+    def note_left_out(self, reasons: dict[str, str], read: Sequence[str]) -> None:
+        """Remember which inputs could not be read and why, and which can be read now."""
+        with files.locked(self.root / ".lock"):
+            known = self.inputs()
+            for stem in read:
+                known[stem].pop("left_out", None)
+            for stem, reason in reasons.items():
+                known[stem]["left_out"] = reason
+            files.write_json(self.root / "inputs.json", known)
+
+    def _forget(self, stem: str) -> None:
+        for folder in _SUFFIXES:
+            self.file(folder, stem).unlink(missing_ok=True)
+
+    # -- run.yaml -------------------------------------------------------------------------------------------------
+
+    def describe(self, options: dict[str, Any], weights: Sequence[WeightFile]) -> None:
+        """Write `RUN/run.yaml`: options as resolved, versions, weights with hash and licence, inputs left out."""
+        packages = ("torch", "transformers", "accelerate", "numpy", "scikit-image", "pillow", "pycocotools")
+        with files.locked(self.root / ".lock"):
+            left_out = {stem: entry["left_out"] for stem, entry in self.inputs().items() if "left_out" in entry}
+            value = {
+                "options": options,
+                "versions": {"goodsam": __version__, "python": platform.python_version()}
+                | {name: metadata.version(name) for name in packages},
+                "weights": [item.to_json() for item in weights],
+                "left_out": left_out,
+            }
+            files.write_text(self.root / "run.yaml", yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+
+
+def _described(path: Path, before: dict[str, Any]) -> dict[str, Any]:
+    try:
+        status = path.stat()
+        same = before.get("bytes") == status.st_size and before.get("changed") == status.st_mtime_ns
+        if same and before.get("path") == str(path):
+            return before
+        digest = files.sha256_of(path)
+    except OSError:  # the stage that reads it says so, and goes on with the others
+        return {"path": str(path), "sha256": "unreadable"}
+    return {"path": str(path), "bytes": status.st_size, "changed": status.st_mtime_ns, "sha256": digest}
