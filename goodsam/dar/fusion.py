@@ -6,13 +6,15 @@ The paper names the module and its purpose; the gate and the order of painting a
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from goodsam.config import FusionOptions
 from goodsam.masks import Masks
 from goodsam.panorama import Geometry
-from goodsam.views import View, footprint
+from goodsam.views import Footprint, View, footprint
 
 
 @dataclass(frozen=True)
@@ -35,31 +37,34 @@ def name_masks(view: View, masks: Masks, probabilities: Tensor, options: FusionO
 
     Args:
         view: which view the masks are of.
-        masks: N masks on the view's pixels.
+        masks: N masks on the view's pixels, none of them empty.
         probabilities: of the assistant on this view, float (C, h, w).
     """
-    pixels = probabilities.flatten(1).T.contiguous()
-    winner = pixels.argmax(1)
-    mean = torch.zeros(len(masks), pixels.shape[1])
-    gate = torch.zeros(len(masks))
-    for number in range(len(masks)):
-        inside = torch.from_numpy(masks.indices(number))
-        if len(inside) == 0:
-            continue
-        mean[number] = pixels[inside].mean(0)
-        agreement = (winner[inside] == mean[number].argmax()).float().mean().item()
-        opening = (agreement - options.gate_start) / (options.gate_full - options.gate_start)
-        iou, stability = masks.ious[number], masks.stabilities[number]
-        score = (1.0 if iou is None else iou) * (1.0 if stability is None else stability)
-        gate[number] = min(max(score, 0.0), 1.0) * min(max(opening, 0.0), 1.0)
-    return NamedMasks(view, masks, mean, gate)
+    classes = len(probabilities)
+    pixels = probabilities.flatten(1).T.double()  # sums over 100,000 pixels; float32 would lose the last digits
+    votes = torch.nn.functional.one_hot(pixels.argmax(1), classes).double()
+    index, offsets = masks.pixels()
+    member = csr_array((np.ones(len(index)), index, offsets), shape=(len(masks), len(pixels)))
+    sums = torch.from_numpy(member @ torch.cat([pixels, votes], dim=1).numpy())
+    area = torch.tensor(masks.areas, dtype=torch.float64)[:, None].clamp_min(1)
+    mean = sums[:, :classes] / area
+    agreement = (sums[:, classes:] / area).gather(1, mean.argmax(1, keepdim=True))[:, 0]
+    opening = (agreement - options.gate_start) / (options.gate_full - options.gate_start)
+    score = _scores(masks.ious) * _scores(masks.stabilities)
+    return NamedMasks(view, masks, mean.float(), (score * opening.clamp(0, 1)).float())
+
+
+def _scores(values: Sequence[float | None]) -> Tensor:
+    return torch.tensor([1.0 if value is None else value for value in values], dtype=torch.float64).clamp(0, 1)
 
 
 def fuse(merged: Tensor, named: Sequence[NamedMasks], geometry: Geometry) -> Tensor:
     """Paint the masks of all views into the merged probabilities, from large to small.
 
-    Starting from E = P: E(x) <- (1 - g_m) E(x) + g_m q_m for x in m. Where masks overlap the smaller one has the last
-    word, as far as its gate lets it; pixels that no mask covers keep P(x).
+    Starting from E = P: E(x) <- (1 - g) E(x) + g q_m for x in m, with g = g_m * r_k(x) / max_j r_j(x), where r_k is the
+    weight of the mask's view: a mask that the view's border cuts off fades towards that border instead of ending in a
+    line, while the view that sees x best counts in full. Where masks overlap the smaller one has the last word, as far
+    as its gate lets it; pixels that no mask covers keep P(x).
 
     Args:
         merged: P, float (C, H, W).
@@ -69,26 +74,48 @@ def fuse(merged: Tensor, named: Sequence[NamedMasks], geometry: Geometry) -> Ten
         E, float32 (C, H, W).
     """
     classes, height, width = merged.shape
-    ensemble = merged.float().flatten(1).T.contiguous()  # a pixel's classes side by side: one cache line per update
-    order = [(area, k, n) for k, view in enumerate(named) for n, area in enumerate(view.masks.areas)]
-    pixels_of = [_PixelsOf(item, geometry, (height, width)) for item in named]
+    # A pixel's classes side by side, one cache line per update; a copy, since P is still needed.
+    ensemble = merged.float().flatten(1).T.clone(memory_format=torch.contiguous_format)
+    feet = [footprint(item.view, geometry, (height, width)) for item in named]
+    best = torch.zeros(height * width)
+    for foot in feet:
+        best[foot.index] = torch.maximum(best[foot.index], foot.weight)
+    painted = [_on_panorama(item, foot, best) for item, foot in zip(named, feet, strict=True)]
+    order = [(area, k, n) for k, item in enumerate(named) for n, area in enumerate(item.masks.areas)]
     for _, k, n in sorted(order, key=lambda entry: -entry[0]):
         gate = float(named[k].gate[n])
         if gate > 0:
-            index = pixels_of[k](n)
-            painted = torch.lerp(ensemble[index], named[k].mean[n], gate)
-            ensemble.index_copy_(0, index, painted)
+            index, trust = painted[k].of(n)
+            before = ensemble[index]
+            ensemble.index_copy_(0, index, before + gate * trust[:, None] * (named[k].mean[n] - before))
     return ensemble.T.reshape(classes, height, width)
 
 
-class _PixelsOf:
-    """Panorama pixels of a view's masks: nearest neighbour, since a mask has no half pixels."""
+@dataclass(frozen=True)
+class _Painted:
+    """Where the masks of one view lie on the panorama, one after the other."""
 
-    def __init__(self, named: NamedMasks, geometry: Geometry, size: tuple[int, int]) -> None:
-        self._masks = named.masks
-        self._foot = footprint(named.view, geometry, size)
+    index: Tensor
+    """int64 (n,), flat panorama pixels of all masks."""
+    trust: Tensor
+    """float32 (n,), weight of the view there relative to the view that sees it best, 0..1."""
+    offsets: np.ndarray
+    """int64 (N + 1,), where each mask's pixels begin."""
 
-    def __call__(self, number: int) -> Tensor:
-        inside = torch.zeros(self._masks.size[0] * self._masks.size[1], dtype=torch.bool)
-        inside[torch.from_numpy(self._masks.indices(number))] = True
-        return self._foot.index[inside[self._foot.nearest]]
+    def of(self, number: int) -> tuple[Tensor, Tensor]:
+        part = slice(self.offsets[number], self.offsets[number + 1])
+        return self.index[part], self.trust[part]
+
+
+def _on_panorama(named: NamedMasks, foot: Footprint, best: Tensor) -> _Painted:
+    """All masks of a view moved to the panorama at once: nearest neighbour, since a mask has no half pixels."""
+    pixels, offsets = named.masks.pixels()
+    order = np.argsort(foot.nearest.numpy(), kind="stable")
+    seen = np.bincount(foot.nearest.numpy(), minlength=named.masks.size[0] * named.masks.size[1])
+    first = np.concatenate([[0], np.cumsum(seen)])
+    lengths = seen[pixels]  # how many panorama pixels take this pixel of the view: 1 for crops, any for tangent views
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    place = np.repeat(first[pixels] - ends[:-1], lengths) + np.arange(ends[-1])
+    chosen = torch.from_numpy(order[place])
+    index = foot.index[chosen]
+    return _Painted(index, foot.weight[chosen] / best[index], ends[offsets])
