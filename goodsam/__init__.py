@@ -38,6 +38,6 @@ def load(student: str | Path, device: str = "auto") -> "Predictor":
 
 def evaluate(subject: str, data: str, **options: Any) -> "Evaluation":
     """Score a SUBJECT (`student:DIR`, `assistant:ID`, `labels:DIR`) on DATA (`folder:IMAGES,LABELS`)."""
-    from goodsam import evaluate as module
+    from goodsam import evaluation
 
-    return module.evaluate(subject, data, **options)
+    return evaluation.evaluate(subject, data, **options)

@@ -133,8 +133,22 @@ def _tiny_sam2() -> torch.nn.Module:
     return transformers.Sam2Model(transformers.Sam2Config(**tiny_sam2_config()))
 
 
+def tiny_sam2_video_config() -> dict:
+    """`tiny_sam2_config` with the parts for tracking, which the image model leaves out."""
+    widths = (
+        "memory_attention_hidden_size",
+        "memory_attention_feed_forward_hidden_size",
+        "memory_encoder_hidden_size",
+        "memory_fuser_embed_dim",
+        "memory_fuser_intermediate_dim",
+        "mask_downsampler_embed_dim",
+    )
+    others = {"memory_encoder_output_channels": 8, "image_size": IMAGE_SIZE}
+    return {**tiny_sam2_config(), **dict.fromkeys(widths, 32), **others}
+
+
 def tiny_sam2_config() -> dict:
-    """The three parts of a small Sam2Config; Sam2VideoConfig takes them too."""
+    """The three parts of a small Sam2Config."""
     backbone = {
         "hidden_size": 8,
         "image_size": [IMAGE_SIZE, IMAGE_SIZE],

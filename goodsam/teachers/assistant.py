@@ -367,9 +367,10 @@ def _query_scores(output: Any, mask_size: tuple[int, int] | None = None) -> Tens
 
 
 def _renormalised(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """Scores at `size`, divided by their sum over classes, which leaves the arg max as it is."""
+    """Scores at `size`, divided by their sum over classes, their arg max left as it is; uniform where all are 0."""
     scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
-    return scores / scores.sum(1, keepdim=True).clamp_min(1e-12)
+    total = scores.sum(1, keepdim=True)
+    return torch.where(total > 1e-30, scores / total.clamp_min(1e-30), 1 / scores.shape[1])
 
 
 def _levels(hidden: Sequence[Tensor] | None, width: int) -> dict[int, Tensor]:
@@ -385,15 +386,18 @@ def _levels(hidden: Sequence[Tensor] | None, width: int) -> dict[int, Tensor]:
 
 def _task_tokens(folder: Path) -> Tensor:
     """OneFormer's task, "the task is semantic", as its tokenizer writes it: int64 (1, length), zeros after the end."""
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        length = int(weights.read_config(folder).get("task_seq_len", 77))
-        encoded = tokenizer("the task is semantic", padding="max_length", max_length=length, truncation=True)
-    except Exception as error:  # whatever a tokenizer misses, its files are what to look at
+    # Without them transformers makes an empty tokenizer and says nothing.
+    complete = (folder / "tokenizer.json").is_file() or all(
+        (folder / n).is_file() for n in ("vocab.json", "merges.txt")
+    )
+    if not complete:
         raise GoodSAMError(
             f"--assistant {folder}: OneFormer needs its tokenizer beside config.json (vocab.json and merges.txt, or "
-            f"tokenizer.json), which cannot be loaded ({(str(error).splitlines() or [repr(error)])[0][:200]})."
-        ) from error
+            "tokenizer.json); copy these files from where the model came from."
+        )
+    tokenizer = weights.load_model(transformers.AutoTokenizer.from_pretrained, folder, "--assistant")
+    length = int(weights.read_config(folder).get("task_seq_len", 77))
+    encoded = tokenizer("the task is semantic", padding="max_length", max_length=length, truncation=True)
     return torch.tensor(encoded["input_ids"])[None] * torch.tensor(encoded["attention_mask"])[None]
 
 

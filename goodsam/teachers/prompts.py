@@ -1,9 +1,11 @@
 """Pure functions of automatic mask generation: where to prompt, which masks to keep, what to tidy."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=int)
@@ -43,6 +45,17 @@ def prompt_grid(points_per_side: int) -> torch.Tensor:
     side = torch.linspace(offset, 1 - offset, points_per_side)
     rows, columns = torch.meshgrid(side, side, indexing="ij")
     return torch.stack([columns, rows], dim=-1).reshape(-1, 2)
+
+
+@functools.lru_cache(maxsize=8)
+def resize_matrix(source: int, padded: int, kept: int, target: int) -> torch.Tensor:
+    """Bilinear resizing along one axis as a matrix: `source` to `padded` pixels, the first `kept` of them to `target`.
+
+    Returns:
+        float32 (target, source), on the CPU.
+    """
+    steps = F.interpolate(torch.eye(source)[None], padded, mode="linear")[..., :kept]
+    return F.interpolate(steps, target, mode="linear")[0].T.contiguous()
 
 
 def stability_scores(logits: torch.Tensor, threshold: float, offset: float) -> torch.Tensor:

@@ -31,8 +31,8 @@ class RegionOptions:
     """Smoothing before the regions are grown, pixels at the working resolution."""
     smallest: float = 0.0003
     """Smallest region of the finest scale, share of the image's area; smaller ones join a neighbour."""
-    numbers: tuple[int, ...] = (128, 64, 32, 16)
-    """Numbers of regions at the coarser scales, made by merging the finest."""
+    numbers: tuple[int, ...] = (128,)
+    """Numbers of regions at the coarser scales, made by merging the finest; 64 and fewer swallow small objects."""
     working_pixels: int = 512 * 512
     """Larger images are reduced to this many pixels, cut, and the regions enlarged to nearest neighbours."""
 

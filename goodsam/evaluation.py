@@ -1,4 +1,7 @@
-"""A subject on a data set: metrics.json, and a table for the terminal."""
+"""A subject on a data set: metrics.json, and a table for the terminal.
+
+Not named `evaluate`: the package's verb of that name would be hidden by a module's.
+"""
 
 import logging
 from collections.abc import Callable
@@ -216,7 +219,9 @@ def table(evaluation: Evaluation) -> Table:
     def percent(value: float | None) -> str:
         return "-" if value is None else f"{100 * value:.2f}"
 
-    result = Table(title=f"{evaluation.subject} on {evaluation.data}, {evaluation.images} images")
+    title = f"{evaluation.subject}\n{evaluation.data}\n{evaluation.images} images"
+    widest = max(map(len, title.split("\n")))
+    result = Table(title=title, min_width=min(widest, 100))  # else the title is folded to the table's own width
     result.add_column(evaluation.label_set)
     result.add_column("IoU, %", justify="right")
     for name, value in evaluation.per_class.items():

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from goodsam.datasets import parse_data
 from goodsam.errors import GoodSAMError
-from goodsam.evaluate import evaluate, label_table, resize_labels, table
+from goodsam.evaluation import evaluate, label_table, resize_labels, table
 from goodsam.labels import LABEL_SETS, LabelSet, load_label_set, own_label_set
 from goodsam.metrics import Scores
 from goodsam.panorama import Panorama, geometry_of
