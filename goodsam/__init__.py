@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from goodsam.metrics import Evaluation
     from goodsam.predictor import Predictor
 
 __version__ = "0.1.0"
-__all__ = ["distill", "evaluate", "load"]
+__all__ = ["distill", "evaluate", "load", "predict"]
 
 
 def distill(panoramas: str | Path, *, out: str | Path, **options: Any) -> "Predictor":
@@ -34,6 +36,21 @@ def load(student: str | Path, device: str = "auto") -> "Predictor":
     from goodsam import predictor
 
     return predictor.load(student, device)
+
+
+def predict(student: str | Path, inputs: "Iterable[str | Path]", *, out: str | Path, **options: Any) -> int:
+    """Label images and folders of images into `out`, as `goodsam predict` does; returns how many were labelled.
+
+    Args:
+        student: a `RUN/student` folder.
+        inputs: images and folders.
+        out: folder for label maps, overlays and shares.csv.
+        options: of `goodsam.predictor.predict_files`, and `device`.
+    """
+    from goodsam import predictor
+
+    loaded = predictor.load(student, options.pop("device", "auto"))
+    return predictor.predict_files(loaded, [Path(item) for item in inputs], Path(out), **options)
 
 
 def evaluate(subject: str, data: str, **options: Any) -> "Evaluation":

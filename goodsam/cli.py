@@ -73,8 +73,11 @@ class RichProgress:
 
 
 def _run(panoramas: Path, out: Path, options: RunOptions | None, stages: tuple[str, ...] | None = None) -> None:
+    from transformers.utils.logging import disable_progress_bar
+
     from goodsam import pipeline
 
+    disable_progress_bar()  # of writing one small file
     pipeline.distill(panoramas, out, options or RunOptions(), stages or pipeline.STAGES, RichProgress())
 
 
@@ -159,13 +162,13 @@ def evaluate(
     device: Annotated[Device, Parameter(help="auto takes CUDA, then Apple's GPU, then the CPU.")] = "auto",
 ) -> None:
     """Score a student, an assistant or label maps against labels: a table, and metrics.json with --out."""
-    from goodsam import evaluation
+    from goodsam import evaluation as scoring
 
-    result = evaluation.evaluate(
+    result = scoring.evaluate(
         subject, data, views=views, view_scale=view_scale, projection=projection, vfov=vfov, horizon=horizon,
         width=width, limit=limit, out=out, device=device,
     )  # fmt: skip
-    Console().print(evaluation.table(result))
+    Console().print(scoring.table(result))
 
 
 @app.meta.default
@@ -202,9 +205,11 @@ def _escaped(text: str) -> str:
 def main() -> None:
     """The `goodsam` command."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its notes on loading are not the user's to act on
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0")
-    handler = RichHandler(console=console, show_path=False, show_level=False, markup=False, log_time_format="%X")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    if console.is_terminal:
+        handler: logging.Handler = RichHandler(console=console, show_path=False, show_level=False, markup=False)
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", datefmt="%X", handlers=[handler])
+    else:  # a log file: one line a message
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%X", stream=sys.stderr)
     logging.getLogger("goodsam").setLevel(logging.INFO)
     with _sentences():
         app.meta()

@@ -9,6 +9,8 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from PIL import Image
 from goodsam.errors import GoodSAMError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+_DAMAGED = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile)
+"""What reading a file that is cut off, damaged or of another kind raises."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -75,7 +79,7 @@ def read_json(path: Path) -> Any:
     try:
         data = path.read_bytes()
         return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-    except (OSError, EOFError, ValueError) as error:
+    except _DAMAGED as error:
         raise GoodSAMError(f"{path}: cannot be read as JSON ({error}). Delete it to have it made again.") from error
 
 
@@ -95,7 +99,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+    except _DAMAGED as error:
         raise GoodSAMError(
             f"{path}: cannot be read as a numpy archive ({error}). Delete it to have it made again."
         ) from error
@@ -190,7 +194,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         replaced = folder.with_name(f".{folder.name}.{os.getpid()}.old")
         if folder.exists():
             folder.rename(replaced)
-        temporary.rename(folder)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(folder)
+            raise
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         raise GoodSAMError(

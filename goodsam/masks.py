@@ -69,8 +69,8 @@ class Masks:
 def decode_runs(counts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Runs of ones of many COCO compressed run-lengths at once, which pycocotools can only decode to full arrays.
 
-    The format: numbers as little-endian groups of 5 bits plus 48, bit 6 saying that more follow, sign-extended; from the
-    fourth on, each is stored as the difference to the one two before. Runs of zeros and ones alternate, zeros first.
+    The format: numbers as little-endian groups of 5 bits plus 48, bit 6 saying that more follow, sign-extended; from
+    the fourth on, each is stored less the one two before. Runs of zeros and ones alternate, zeros first.
 
     Args:
         counts: N run-lengths.

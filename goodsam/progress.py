@@ -56,12 +56,12 @@ class Pace:
             each = self.seconds / self._done
             size = (self._bytes() - self._before) / self._done
             log.info(
-                "%s: %d more panoramas at %.2f s each, about %s and %s of disk.",
+                "%s: about %s and %s of disk for the other %d panoramas (%.2f s each).",
                 self._stage,
-                self._total - self._done,
-                each,
                 duration(each * (self._total - self._done)),
                 disk(size * (self._total - self._done)),
+                self._total - self._done,
+                each,
             )
 
     @property

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 
 from goodsam import files
 from goodsam.errors import GoodSAMError
@@ -81,7 +82,7 @@ def load_model(loader: Callable[..., T], folder: Path, option: str, **options: A
     """
     try:
         return loader(folder, local_files_only=True, trust_remote_code=False, weights_only=True, **options)
-    except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, KeyError, ImportError) as error:
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, OSError, ValueError, KeyError, ImportError) as error:
         text = str(error)
         if isinstance(error, pickle.UnpicklingError) or "weights_only" in text or "torch.load" in text:
             raise GoodSAMError(

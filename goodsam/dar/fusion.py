@@ -40,15 +40,14 @@ def name_masks(view: View, masks: Masks, probabilities: Tensor, options: FusionO
         masks: N masks on the view's pixels, none of them empty.
         probabilities: of the assistant on this view, float (C, h, w).
     """
-    classes = len(probabilities)
     pixels = probabilities.flatten(1).T.double()  # sums over 100,000 pixels; float32 would lose the last digits
-    votes = torch.nn.functional.one_hot(pixels.argmax(1), classes).double()
     index, offsets = masks.pixels()
     member = csr_array((np.ones(len(index)), index, offsets), shape=(len(masks), len(pixels)))
-    sums = torch.from_numpy(member @ torch.cat([pixels, votes], dim=1).numpy())
-    area = torch.tensor(masks.areas, dtype=torch.float64)[:, None].clamp_min(1)
-    mean = sums[:, :classes] / area
-    agreement = (sums[:, classes:] / area).gather(1, mean.argmax(1, keepdim=True))[:, 0]
+    area = torch.tensor(masks.areas, dtype=torch.float64).clamp_min(1)
+    mean = torch.from_numpy(member @ pixels.numpy()) / area[:, None]
+    owner = np.repeat(np.arange(len(masks)), np.diff(offsets))
+    agrees = probabilities.argmax(0).flatten().numpy()[index] == mean.argmax(1).numpy()[owner]
+    agreement = torch.from_numpy(np.bincount(owner, weights=agrees, minlength=len(masks))) / area
     opening = (agreement - options.gate_start) / (options.gate_full - options.gate_start)
     score = _scores(masks.ious) * _scores(masks.stabilities)
     return NamedMasks(view, masks, mean.float(), (score * opening.clamp(0, 1)).float())
@@ -86,8 +85,8 @@ def fuse(merged: Tensor, named: Sequence[NamedMasks], geometry: Geometry) -> Ten
         gate = float(named[k].gate[n])
         if gate > 0:
             index, trust = painted[k].of(n)
-            before = ensemble[index]
-            ensemble.index_copy_(0, index, before + gate * trust[:, None] * (named[k].mean[n] - before))
+            pixels = ensemble.index_select(0, index)
+            ensemble.index_copy_(0, index, pixels.lerp_(named[k].mean[n].expand_as(pixels), gate * trust[:, None]))
     return ensemble.T.reshape(classes, height, width)
 
 

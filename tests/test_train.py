@@ -1,0 +1,138 @@
+"""The training loop: what a step depends on, what a checkpoint holds, what it learns."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from goodsam import pipeline
+from goodsam.config import TrainOptions, run_options
+from goodsam.errors import GoodSAMError
+from goodsam.progress import Silent
+from goodsam.train import Order, learning_rate
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("train")
+    tiny.write_panoramas(folder / "photos", 4)
+    tiny.write_assistant(folder / "assistant.onnx")
+    pipeline.distill(folder / "photos", folder / "RUN", given(folder), ("masks", "label"))
+    return folder
+
+
+def given(folder: Path, **changed: Any) -> Any:
+    values = {"sam": "regions", "assistant": str(folder / "assistant.onnx"), "init": "random", "device": "cpu"}
+    return run_options(**values | {"steps": 8, "batch_size": 2, "workers": 0} | changed)
+
+
+def train(folder: Path, options: Any, progress: Any = None) -> dict[int, dict[str, float]]:
+    run = pipeline.distill(folder / "photos", folder / "RUN", options, ("train",), progress)
+    entries = [json.loads(line) for line in (run.train / "metrics.jsonl").read_text().splitlines()]
+    return {entry["step"]: entry for entry in entries}
+
+
+class Stops(Silent):
+    """Ends the training like a power cut after some steps."""
+
+    def __init__(self, after: int) -> None:
+        self._after = after
+
+    def track(self, items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+        for count, item in enumerate(items):
+            if count == self._after:
+                raise KeyboardInterrupt
+            yield item
+
+
+def test_the_step_after_a_resume_has_the_loss_it_would_have_had(labelled: Path) -> None:
+    straight = train(labelled, given(labelled, seed=1))
+    with pytest.raises(KeyboardInterrupt):
+        train(labelled, given(labelled, seed=2, checkpoint_every=3), Stops(5))
+    interrupted = train(labelled, given(labelled, seed=2, checkpoint_every=3))  # from step 3, the last checkpoint
+    whole = train(labelled, given(labelled, seed=1))
+    assert whole == straight  # same options bring back the same student, not a new one
+    again = train(labelled, given(labelled, seed=3))
+    assert again[3]["loss"] != pytest.approx(interrupted[3]["loss"], rel=1e-3)
+    other = labelled / "other"
+    other.mkdir()
+    for name in ("photos", "assistant.onnx"):
+        (other / name).symlink_to(labelled / name)
+    pipeline.distill(other / "photos", other / "RUN", given(labelled), ("masks", "label"))
+    uninterrupted = train(other, given(labelled, seed=2, checkpoint_every=3))
+    assert list(interrupted) == list(uninterrupted) == list(range(8))
+    for step in range(8):
+        assert interrupted[step]["loss"] == pytest.approx(uninterrupted[step]["loss"], rel=1e-6)
+        assert interrupted[step]["learning_rate"] == uninterrupted[step]["learning_rate"]
+
+
+def test_workers_change_nothing(labelled: Path) -> None:
+    alone = train(labelled, given(labelled, seed=5, steps=3))
+    (labelled / "RUN" / "train.json").unlink()
+    for path in sorted((labelled / "RUN" / "train").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    beside = train(labelled, given(labelled, seed=5, steps=3, workers=2))
+    assert [beside[step]["loss"] for step in beside] == pytest.approx([alone[step]["loss"] for step in alone])
+
+
+def test_the_student_learns(labelled: Path) -> None:
+    losses = train(labelled, given(labelled, seed=4, steps=30, learning_rate=2e-3))
+    first, last = (sum(losses[step]["ens"] for step in steps) / 5 for steps in (range(5), range(25, 30)))
+    assert last < 0.7 * first
+
+
+def test_every_epoch_sees_every_panorama_once_and_processes_share_a_batch() -> None:
+    options = TrainOptions(steps=6, batch_size=4, seed=3)
+    batches = list(Order(8, options, 0, 0, 1))
+    assert sorted(index for batch in batches[:2] for index, _ in batch) == list(range(8))
+    assert batches[0] != batches[2]
+    assert len({seed for batch in batches for _, seed in batch}) == 24
+    assert list(Order(8, options, 4, 0, 1)) == batches[4:]
+    halves = [list(Order(8, options, 0, process, 2)) for process in range(2)]
+    for whole, first, second in zip(batches, *halves, strict=True):
+        assert sorted(whole) == sorted(first + second)
+
+
+def test_learning_rate_rises_then_falls_to_zero() -> None:
+    options = TrainOptions(steps=100, warmup=200, learning_rate=1.0)  # warm-up is at most a tenth of all steps
+    rates = [learning_rate(step, options) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(rates[10]) == pytest.approx(1.0)
+    assert all(later < sooner for sooner, later in zip(rates[10:], rates[11:], strict=False))
+    assert rates[100] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_width_that_does_not_wrap_is_refused(labelled: Path) -> None:
+    with pytest.raises(
+        GoodSAMError, match="--train-size 48x250: the width must be a multiple of 32.*256 would be right"
+    ):
+        train(labelled, given(labelled, train_size="48x250"))
+    with pytest.raises(GoodSAMError, match="--train-size 48: must be HEIGHTxWIDTH"):
+        train(labelled, given(labelled, train_size="48"))
+
+
+def test_a_damaged_checkpoint_is_named(labelled: Path) -> None:
+    train(labelled, given(labelled, seed=6, steps=2))
+    record = json.loads((labelled / "RUN" / "train.json").read_text())
+    (labelled / "RUN" / "train.json").write_text(json.dumps(record | {"finished": False}))
+    (labelled / "RUN" / "train" / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(GoodSAMError, match=r"checkpoint\.pt: cannot be read.*Delete it to train from the start"):
+        train(labelled, given(labelled, seed=6, steps=2))
+
+
+def test_a_checkpoint_cannot_run_code(labelled: Path, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    train(labelled, given(labelled, seed=7, steps=2))
+    record = json.loads((labelled / "RUN" / "train.json").read_text())
+    (labelled / "RUN" / "train.json").write_text(json.dumps(record | {"finished": False}))
+    torch.save({"fingerprint": Evil()}, labelled / "RUN" / "train" / "checkpoint.pt")
+    with pytest.raises(GoodSAMError, match="cannot be read"):
+        train(labelled, given(labelled, seed=7, steps=2))
+    assert not (tmp_path / "ran").exists()
