@@ -212,4 +212,4 @@ def main() -> None:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%X", stream=sys.stderr)
     logging.getLogger("goodsam").setLevel(logging.INFO)
     with _sentences():
-        app.meta()
+        app.meta(sys.argv[1:])

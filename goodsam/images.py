@@ -38,7 +38,7 @@ def read_photo(path: Path) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a 16k panorama is no attack
             with Image.open(path) as image:
-                _refuse_mode(path, image.mode)
+                _refuse_mode(path, image)
                 image.load()
                 upright = _upright(path, image)
                 return np.array(upright.convert("RGB"))
@@ -55,9 +55,10 @@ def read_photo(path: Path) -> np.ndarray:
         ) from error
 
 
-def _refuse_mode(path: Path, mode: str) -> None:
-    reason = _REFUSED_MODES.get(mode)
-    if mode.startswith("I"):
+def _refuse_mode(path: Path, image: Image.Image) -> None:
+    reason = _REFUSED_MODES.get(image.mode)
+    # Pillow cuts 16-bit RGB down to 8 bits without a word; only the decoder's raw mode ("RGB;16B") tells.
+    if image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])):
         reason = "more than 8 bits a channel"
     if reason is not None:
         raise UnreadableImageError(f"{path}: {reason}; save it as an 8-bit RGB JPEG or PNG.")

@@ -121,7 +121,7 @@ def load_label_set(name: str) -> LabelSet:
             _rgb(entry.get("color", _CITYSCAPES.get(key, color)))
             for (key, entry), color in zip(classes.items(), colors, strict=True)
         )
-        sources = {key: tuple(map(str, entry["from"])) for key, entry in classes.items() if "from" in entry}
+        sources = {key: _list_of(entry["from"]) for key, entry in classes.items() if "from" in entry}
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise GoodSAMError(
             f"{path}: cannot be read as a label set ({error}); expected `name` and `classes`, each class with an "
@@ -137,6 +137,12 @@ def _rgb(value: Sequence[int]) -> tuple[int, int, int]:
     if not all(0 <= channel <= 255 for channel in (red, green, blue)):
         raise ValueError(f"color {value} is outside 0..255")
     return red, green, blue
+
+
+def _list_of(value: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(value, str):  # a sequence of letters to Python
+        raise ValueError(f"`from: {value}` is not a list")
+    return tuple(map(str, value))
 
 
 def mapping(classes: Sequence[str], target: LabelSet) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from goodsam import files
+from goodsam.errors import GoodSAMError
 from goodsam.views import View, view_from_json, view_to_json
 
 
@@ -170,17 +171,19 @@ def read_masks(path: Path) -> PanoramaMasks:
         GoodSAMError: the file is missing or damaged.
     """
     value = files.read_json(path)
-    views = tuple(
-        (
-            view_from_json(item["view"]),
-            Masks(
-                (item["size"][0], item["size"][1]),
-                tuple(mask["rle"].encode("ascii") for mask in item["masks"]),
-                tuple(mask["area"] for mask in item["masks"]),
-                tuple(mask["iou"] for mask in item["masks"]),
-                tuple(mask["stability"] for mask in item["masks"]),
-            ),
-        )
-        for item in value["views"]
+    try:
+        views = tuple((view_from_json(item["view"]), _masks_from_json(item)) for item in value["views"])
+        return PanoramaMasks((value["size"][0], value["size"][1]), value["teacher"], views)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise GoodSAMError(f"{path}: not a masks file ({error!r}). Delete it to have it made again.") from error
+
+
+def _masks_from_json(value: dict[str, Any]) -> Masks:
+    masks = value["masks"]
+    return Masks(
+        (value["size"][0], value["size"][1]),
+        tuple(mask["rle"].encode("ascii") for mask in masks),
+        tuple(mask["area"] for mask in masks),
+        tuple(mask["iou"] for mask in masks),
+        tuple(mask["stability"] for mask in masks),
     )
-    return PanoramaMasks((value["size"][0], value["size"][1]), value["teacher"], views)

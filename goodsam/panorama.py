@@ -51,7 +51,7 @@ class Geometry:
         return Geometry(height, width, self.vfov, self.horizon * height / self.height)
 
     def column_of_yaw(self, yaw: float) -> int:
-        """First column at or right of a yaw in degrees, 0..W-1."""
+        """Column whose left edge is nearest to a yaw in degrees, 0..W-1."""
         return round((yaw + 180) / 360 * self.width) % self.width
 
 

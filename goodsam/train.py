@@ -27,7 +27,7 @@ from goodsam import files, targets
 from goodsam.augment import Turn, photometric
 from goodsam.card import student_card
 from goodsam.config import RunOptions, TrainOptions, parse_size
-from goodsam.errors import GoodSAMError
+from goodsam.errors import GoodSAMError, first_line
 from goodsam.images import read_photo
 from goodsam.labels import LabelSet
 from goodsam.mka.loss import Batch, Loss, MKALoss
@@ -202,6 +202,8 @@ def look_at(inputs: list[Input], options: RunOptions, run: Run) -> Scene:
     geometry = geometry_of((pixels.shape[0], pixels.shape[1]), options.input.vfov, options.input.horizon)
     given = options.train.train_size
     size = parse_size(given, "--train-size") if given is not None else (geometry.height, _near(geometry.width))
+    if size[0] < STRIDE:
+        raise GoodSAMError(f"--train-size {size[0]}x{size[1]}: the height must be at least {STRIDE}.")
     if size[1] % STRIDE:
         raise GoodSAMError(
             f"--train-size {size[0]}x{size[1]}: the width must be a multiple of {STRIDE} so that it can wrap; "
@@ -287,7 +289,9 @@ def load_checkpoint(folder: Path, fingerprint: str, module: nn.Module, optimizer
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors for a damaged file
-        raise GoodSAMError(f"{path}: cannot be read ({error}). Delete it to train from the start.") from error
+        raise GoodSAMError(
+            f"{path}: cannot be read ({first_line(error)}). Delete it to train from the start."
+        ) from error
     if state["fingerprint"] != fingerprint:
         return 0
     module.load_state_dict(state["model"])

@@ -13,7 +13,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 
 from goodsam import files
-from goodsam.errors import GoodSAMError
+from goodsam.errors import GoodSAMError, first_line
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -68,7 +68,7 @@ def resolve(name: str, option: str) -> Path:
             found = Path(snapshot_download(name, allow_patterns=["*.json", "merges.txt", "*.bin", "README.md"]))
     except Exception as error:  # the hub's client raises half a dozen kinds for "not there" and "not reached"
         raise GoodSAMError(
-            f"{option} {name}: not on this disk, and the Hugging Face hub does not give it ({_first_line(error)}). "
+            f"{option} {name}: not on this disk, and the Hugging Face hub does not give it ({first_line(error)}). "
             "Check the spelling and the connection, or download the model elsewhere and give its folder."
         ) from error
     return found
@@ -89,7 +89,7 @@ def load_model(loader: Callable[..., T], folder: Path, option: str, **options: A
                 f"{option} {folder}: its weights are a pickle that would run code when loaded, which is refused; "
                 "convert them to safetensors with the tool that made them."
             ) from error
-        raise GoodSAMError(f"{option} {folder}: the model cannot be loaded ({_first_line(error)}).") from error
+        raise GoodSAMError(f"{option} {folder}: the model cannot be loaded ({first_line(error)}).") from error
 
 
 def weight_files(name: str, folder: Path) -> tuple[WeightFile, ...]:
@@ -125,8 +125,3 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
         return json.loads(path.read_text())
     except ValueError as error:
         raise GoodSAMError(f"{path}: not JSON ({error}).") from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")

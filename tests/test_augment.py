@@ -51,7 +51,7 @@ def test_photometric_stays_in_range_and_is_drawn_from_the_generator() -> None:
     before = image.clone()
     changed = [photometric(image, generator(seed)) for seed in range(20)]
     assert torch.equal(image, before)
-    assert all(0 <= float(item.min()) and float(item.max()) <= 1 for item in changed)
+    assert all(float(item.min()) >= 0 and float(item.max()) <= 1 for item in changed)
     assert torch.equal(changed[3], photometric(image, generator(3)))
     assert not torch.equal(changed[3], changed[4])
 
@@ -65,5 +65,7 @@ def test_photometric_moves_no_pixel() -> None:
             order = before.argsort()
             slopes = after[order].diff() / before[order].diff().clamp_min(1e-9)
             steep = before[order].diff() > 1e-4
-            torch.testing.assert_close(slopes[steep], slopes[steep].median().expand(int(steep.sum())), rtol=0.02, atol=0)
+            torch.testing.assert_close(
+                slopes[steep], slopes[steep].median().expand(int(steep.sum())), rtol=0.02, atol=0
+            )
             assert 0.8 * 0.8 * 0.93 - 0.02 < float(slopes[steep].median()) < 1.2 * 1.2 * 1.07 + 0.02

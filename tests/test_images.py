@@ -1,6 +1,8 @@
 """Photographs: what can be used is read, what cannot is refused in one sentence that says what would be right."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +177,18 @@ def test_a_folder_without_permission_is_named(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(GoodSAMError) as caught:
         list_images(tmp_path)
     assert str(caught.value) == f"{tmp_path}: cannot be listed (Permission denied); give a folder that you may read."
+
+
+def test_16_bit_rgb_png_is_refused(tmp_path: Path) -> None:
+    """Pillow opens one as 8-bit RGB; it is written by hand here, since Pillow cannot."""
+    width, height = 8, 4
+    rows = b"".join(b"\0" + bytes(width * 6) for _ in range(height))
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "deep.png").write_bytes(data)
+    with pytest.raises(UnreadableImageError, match=r"deep\.png: more than 8 bits a channel; save it as an 8-bit RGB"):
+        read_photo(tmp_path / "deep.png")

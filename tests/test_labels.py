@@ -57,7 +57,8 @@ def write(tmp_path: Path, text: str) -> str:
 def test_a_label_set_from_yaml(tmp_path: Path) -> None:
     name = write(
         tmp_path,
-        "name: lot\nclasses:\n  ground: {color: [1, 2, 3], from: [road, sidewalk]}\n  car: {from: [car, bus]}\n  sky:\n",
+        "name: lot\nclasses:\n"
+        "  ground: {color: [1, 2, 3], from: [road, sidewalk]}\n  car: {from: [car, bus]}\n  sky:\n",
     )
     found = load_label_set(name)
     assert found.name == "lot"
@@ -90,6 +91,8 @@ def test_an_unknown_set_lists_the_known() -> None:
         "classes: {a: {color: [1, 2]}}",
         "classes: {a: {color: [0, 0, 256]}}",
         "classes: {a: 5}",
+        "classes: {a: {from: road}}",
+        "classes: {a: {from: 5}}",
         "{",
         "",
     ],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
+from goodsam import files
 from goodsam.errors import GoodSAMError
 from goodsam.masks import Masks, PanoramaMasks, decode_runs, masks_from_arrays, read_masks
 from goodsam.views import Crop, Tangent
@@ -165,3 +166,9 @@ def test_a_damaged_file_is_named(panorama_masks: PanoramaMasks, tmp_path: Path) 
         path.write_bytes(damaged)
         with pytest.raises(GoodSAMError, match=r"a\.json\.gz: cannot be read .*Delete it"):
             read_masks(path)
+
+
+def test_json_of_another_form_is_named(tmp_path: Path) -> None:
+    files.write_json_gz(tmp_path / "a.json.gz", {"views": [{"view": {"kind": "crop"}}]})
+    with pytest.raises(GoodSAMError, match=r"a\.json\.gz: not a masks file"):
+        read_masks(tmp_path / "a.json.gz")

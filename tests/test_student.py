@@ -32,7 +32,7 @@ CLASSES = LabelSet("lot", ("road", "sky", "car"), ((1, 2, 3), (4, 5, 6), (7, 8, 
 
 
 def shaken(student: Student, seed: int = 0) -> Student:
-    """Random weights everywhere, biases, norms and BatchNorm statistics included, so that nothing hides behind 0 or 1."""
+    """Random weights everywhere, biases, norms and BatchNorm statistics too: nothing hides behind 0 or 1."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in student.model.state_dict().items():
@@ -59,7 +59,9 @@ def images(height: int, width: int, number: int = 1, seed: int = 0) -> torch.Ten
 @pytest.mark.parametrize(("size", "millions"), [("t", 3.7), ("s", 13.7), ("m", 24.7)])
 def test_sizes_have_the_papers_parameters(size: str, millions: float) -> None:
     with torch.device("meta"):
-        config = SegformerConfig(**SIZES[size], num_attention_heads=[1, 2, 5, 8], decoder_hidden_size=256, num_labels=19)
+        config = SegformerConfig(
+            **SIZES[size], num_attention_heads=[1, 2, 5, 8], decoder_hidden_size=256, num_labels=19
+        )
         expected = sum(value.numel() for value in SegformerForSemanticSegmentation(config).parameters())
     assert round(expected / 1e6, 1) == millions
     if size == "t":  # the larger ones take seconds to draw
@@ -295,9 +297,7 @@ def state(student: Student) -> dict[str, torch.Tensor]:
 def test_random_weights_are_reproducible_by_seed(student: Student) -> None:
     first, second, other = (state(new_student("t", CLASSES, "random", seed)) for seed in (5, 5, 6))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
-    assert not torch.equal(
-        first["decode_head.linear_fuse.weight"], other["decode_head.linear_fuse.weight"]
-    )
+    assert not torch.equal(first["decode_head.linear_fuse.weight"], other["decode_head.linear_fuse.weight"])
 
 
 def test_a_start_from_another_run_takes_everything(
@@ -355,7 +355,9 @@ def test_another_head_width_gives_its_encoder_only(tmp_path: Path, caplog: pytes
 
 def test_a_start_of_another_size_is_refused(tmp_path: Path) -> None:
     tiny().save_pretrained(tmp_path / "tiny")
-    with pytest.raises(GoodSAMError, match=r"--init .*tiny: .*\[8, 8, 16, 16\].*student t needs a segformer with .*256"):
+    with pytest.raises(
+        GoodSAMError, match=r"--init .*tiny: .*\[8, 8, 16, 16\].*student t needs a segformer with .*256"
+    ):
         new_student("t", CLASSES, str(tmp_path / "tiny"))
 
 

@@ -1,5 +1,6 @@
 """The training loop: what a step depends on, what a checkpoint holds, what it learns."""
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -102,15 +103,15 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     rates = [learning_rate(step, options) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(rates[10]) == pytest.approx(1.0)
-    assert all(later < sooner for sooner, later in zip(rates[10:], rates[11:], strict=False))
+    assert all(later < sooner for sooner, later in itertools.pairwise(rates[10:]))
     assert rates[100] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_width_that_does_not_wrap_is_refused(labelled: Path) -> None:
-    with pytest.raises(
-        GoodSAMError, match="--train-size 48x250: the width must be a multiple of 32.*256 would be right"
-    ):
+    with pytest.raises(GoodSAMError, match=r"--train-size 48x250: .* a multiple of 32 .*; 256 would be right"):
         train(labelled, given(labelled, train_size="48x250"))
+    with pytest.raises(GoodSAMError, match="--train-size 24x256: the height must be at least 32"):
+        train(labelled, given(labelled, train_size="24x256"))
     with pytest.raises(GoodSAMError, match="--train-size 48: must be HEIGHTxWIDTH"):
         train(labelled, given(labelled, train_size="48"))
 

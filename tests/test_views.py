@@ -167,7 +167,12 @@ def test_crops_wrap_past_the_seam_exactly(yaw: int) -> None:
     assert (cut_labels(labels, panorama.geometry, Crop(float(yaw), 90.0)) == expected[..., 0]).all()
 
 
-TANGENTS = [Tangent(0.0, 0.0, 90.0), Tangent(173.0, 11.0, 90.0), Tangent(-40.0, -50.0, 70.0), Tangent(20.0, 85.0, 100.0)]
+TANGENTS = [
+    Tangent(0.0, 0.0, 90.0),
+    Tangent(173.0, 11.0, 90.0),
+    Tangent(-40.0, -50.0, 70.0),
+    Tangent(20.0, 85.0, 100.0),
+]
 
 
 @pytest.mark.parametrize("view", TANGENTS)

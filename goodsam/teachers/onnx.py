@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from goodsam import files
-from goodsam.errors import GoodSAMError
+from goodsam.errors import GoodSAMError, first_line
 from goodsam.weights import WeightFile
 
 try:
@@ -168,7 +168,7 @@ class OnnxSegmenter:
             except Exception as error:  # onnxruntime raises a kind of its own for each way to fail
                 failure = error
         raise GoodSAMError(
-            f"{self.path}: does not run on an image of {size[0]} x {size[1]} pixels ({_first_line(failure)}); "
+            f"{self.path}: does not run on an image of {size[0]} x {size[1]} pixels ({first_line(failure)}); "
             "export it with dynamic height and width, or with the one size that it takes as its input's shape."
         ) from failure
 
@@ -218,7 +218,7 @@ def _open_session(path: Path, device: torch.device) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=[*providers, "CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a kind of its own for each way to fail
         raise GoodSAMError(
-            f"--assistant {path}: cannot be opened as an ONNX model ({_first_line(error)}); "
+            f"--assistant {path}: cannot be opened as an ONNX model ({first_line(error)}); "
             "export it again, with its weights inside or beside it."
         ) from error
 
@@ -418,7 +418,3 @@ def _varint(data: Any, position: int) -> tuple[int, int]:
 
 def _text(value: Any) -> str:
     return bytes(value).decode(errors="replace")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300].rstrip(".")

@@ -51,7 +51,7 @@ def test_the_loss_is_one_minus_the_cosine_over_what_is_valid(wrap: bool) -> None
                     seen = valid[b, r * size : (r + 1) * size, c * size : (c + 1) * size].numpy().mean()
                     cosine = mine @ other / np.sqrt((mine @ mine) * (other @ other))
                     total, mass = total + seen * (1 - cosine), mass + seen
-        assert float(found[level]) == pytest.approx(total / mass, rel=1e-5)
+        assert found[level].item() == pytest.approx(total / mass, rel=1e-5)
 
 
 def test_the_students_features_are_resized_to_the_stored_ones() -> None:
@@ -85,7 +85,7 @@ def test_nothing_valid_gives_zero_and_a_finite_gradient() -> None:
     features = [item.requires_grad_() for item in features]
     found = loss(features, targets, torch.zeros_like(valid), True)
     sum(found.values()).backward()
-    assert all(float(value) == 0 for value in found.values())
+    assert all(value.item() == 0 for value in found.values())
     assert (features[2].grad == 0).all()
 
 
@@ -102,14 +102,9 @@ def test_gradients_are_the_numerical_ones() -> None:
     loss = loss.double()
 
     def third(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        loss.projections["3"].weight.data, kept = weight, loss.projections["3"].weight.data
-        result = torch.func.functional_call(
-            loss,
-            {"projections.3.weight": weight},
-            ([*features[:2], values], {3: targets[3][:, :, :2, :2].double()}, valid, False),
-        )[3]
-        loss.projections["3"].weight.data = kept
-        return result
+        target = targets[3][:, :, :2, :2].double()
+        arguments = ([*features[:2], values], {3: target}, valid, False)
+        return torch.func.functional_call(loss, {"projections.3.weight": weight}, arguments)[3]
 
     values = features[2][:, :, :2, :2].double().requires_grad_()
     weight = loss.projections["3"].weight.detach().clone().requires_grad_()

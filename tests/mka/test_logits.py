@@ -80,9 +80,7 @@ def test_gradients_are_the_numerical_ones() -> None:
     logits.requires_grad_()
     assert torch.autograd.gradcheck(lambda z: ensemble_loss(z, target, weight), (logits,))
     for temperature in (1.0, 2.5):
-        assert torch.autograd.gradcheck(
-            lambda z, t=temperature: assistant_loss(z, target, weight > 0, t), (logits,)
-        )
+        assert torch.autograd.gradcheck(lambda z, t=temperature: assistant_loss(z, target, weight > 0, t), (logits,))
 
 
 def test_the_ensembles_gradient_is_student_less_target() -> None:
@@ -100,7 +98,7 @@ def test_nothing_to_learn_from_gives_zero_and_a_finite_gradient(name: str) -> No
     nothing = torch.zeros_like(weight)
     loss = ensemble_loss(logits, target, nothing) if name == "ensemble" else assistant_loss(logits, target, nothing, 2)
     loss.backward()
-    assert float(loss) == 0
+    assert loss.item() == 0
     assert (logits.grad == 0).all()
 
 
