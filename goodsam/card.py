@@ -3,21 +3,20 @@
 import yaml
 
 from goodsam import __version__
-from goodsam.config import RunOptions
 from goodsam.labels import LabelSet
 from goodsam.run import Run
 
 
-def student_card(run: Run, label_set: LabelSet, size: tuple[int, int], options: RunOptions) -> str:
+def student_card(run: Run, label_set: LabelSet, size: tuple[int, int]) -> str:
     """Model card in the Hub's format.
 
     Args:
-        run: whose `run.yaml` lists the weights that took part.
+        run: whose `run.yaml` lists the options and weights that took part.
         label_set: the student's classes.
         size: (H, W) at which it was trained, pixels.
-        options: of the run.
     """
-    used = yaml.safe_load((run.root / "run.yaml").read_text())["weights"]
+    about = yaml.safe_load((run.root / "run.yaml").read_text())
+    used, options = about["weights"], about["options"]
     columns = ("id", "file", "licence", "sha256")
     rows = [columns, ("---",) * 4, *(tuple(item[name] for name in columns) for item in used)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -26,14 +25,14 @@ library_name: transformers
 pipeline_tag: image-segmentation
 tags: [goodsam, panorama, 360, segformer]
 ---
-# Student {options.student.student}, made by GoodSAM {__version__}
+# Student {options["student"]}, made by GoodSAM {__version__}
 
 Labels every pixel of 360-degree panoramas with {len(label_set)} classes ({label_set.name}):
 {", ".join(label_set.names)}.
 
 It was distilled without labels, from panoramas resized to {size[0]}x{size[1]} pixels, with the teacher
-`{options.teacher.sam}` and the assistant `{options.assistant.assistant}`, {options.train.steps} steps of
-{options.train.batch_size}.
+`{options["sam"]}` and the assistant `{options["assistant"]}`, {options["steps"]} steps of
+{options["batch_size"]}.
 
 ## Use
 

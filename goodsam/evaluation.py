@@ -4,42 +4,21 @@ Not named `evaluate`: the package's verb of that name would be hidden by a modul
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from rich.table import Table
-from torch.nn import functional as F
 
 from goodsam import files
-from goodsam.datasets import Dataset, parse_data
-from goodsam.datasets.folder import read_checked_labels
+from goodsam.datasets import parse_data
 from goodsam.errors import GoodSAMError
 from goodsam.images import read_photo
-from goodsam.labels import IGNORE, LabelSet, mapping
 from goodsam.metrics import Evaluation, Scores
-from goodsam.panorama import Geometry, Panorama, read_panorama
-from goodsam.views import lay_views
+from goodsam.panorama import Geometry, read_panorama
+from goodsam.subjects import Image, SubjectOptions, load_subject
 
 log = logging.getLogger(__name__)
-
-Image = Panorama | np.ndarray
-"""A panorama, or a flat photo, uint8 (H, W, 3)."""
-Predict = Callable[[str, Image], np.ndarray]
-"""Stem and image -> uint8 (h, w) ids of the data's label set, 255 for none; of any size."""
-
-
-@dataclass(frozen=True)
-class _Options:
-    """How subjects look at images; see `evaluate`."""
-
-    views: str
-    view_scale: float
-    device: str
-    width: int | None
 
 
 def evaluate(
@@ -81,7 +60,7 @@ def evaluate(
     if limit is not None and limit < 1:
         raise GoodSAMError(f"--limit {limit}: must be at least 1.")
     dataset = parse_data(data)
-    predict = _load_subject(subject, dataset, _Options(views, view_scale, device, width))
+    predict = load_subject(subject, dataset, SubjectOptions(views, view_scale, device, width))
     scores = Scores(dataset.label_set)
     for stem, image_path, label_path in list(dataset)[:limit]:
         labels = dataset.read_labels(label_path)
@@ -121,96 +100,6 @@ def _metrics_path(subject: str, out: Path | str | None) -> Path | None:
     kind, _, where = subject.partition(":")
     run = Path(where).resolve().parent
     return run / "metrics.json" if kind == "student" and (run / "run.yaml").is_file() else None
-
-
-def _load_subject(subject: str, dataset: Dataset, options: _Options) -> Predict:
-    kind, colon, where = subject.partition(":")
-    if not colon or not where or kind not in SUBJECTS:
-        raise GoodSAMError(f"subject {subject!r}: must be student:DIR, assistant:ID or labels:DIR.")
-    return SUBJECTS[kind](where, dataset, options)
-
-
-def _student(where: str, dataset: Dataset, options: _Options) -> Predict:
-    from goodsam.predictor import load  # transformers takes seconds to import, and label maps on disk need none of it
-
-    student = load(where, device=options.device)
-    ids = label_table(f"student:{where}", student.label_set, dataset.label_set)
-
-    def predict(_: str, image: Image) -> np.ndarray:
-        return ids[student.predict(image, wrap=isinstance(image, Panorama), width=options.width).labels]
-
-    return predict
-
-
-def label_table(subject: str, source: LabelSet, target: LabelSet) -> np.ndarray:
-    """What each id of one label set is in another: uint8 (256,), 255 where it is nothing there.
-
-    Our choice for hard labels: a class that no target class is made of becomes 255, which counts as wrong.
-
-    Raises:
-        GoodSAMError: a target class that the subject does not have.
-    """
-    ids = np.full(256, IGNORE, dtype=np.uint8)
-    if source.names == target.names:
-        ids[: len(source)] = np.arange(len(source))
-        return ids
-    try:
-        matrix = mapping(source.names, target).numpy()
-    except GoodSAMError as error:
-        raise GoodSAMError(
-            f"{subject}: its label set {source.name} cannot be mapped to {target.name}, that of the data: {error}"
-        ) from error
-    ids[: len(source)] = np.where(matrix.any(0), matrix.argmax(0), IGNORE)
-    return ids
-
-
-def _assistant(where: str, dataset: Dataset, options: _Options) -> Predict:
-    from goodsam.progress import pick_device
-    from goodsam.teachers.assistant import load_assistant, merged_probabilities
-
-    device = pick_device(options.device)
-    try:
-        assistant = load_assistant(where, label_set=dataset.label_set_source, device=device)
-    except GoodSAMError as error:
-        raise GoodSAMError(
-            f"assistant:{where}: cannot be asked for {dataset.label_set.name}, the label set of the data: {error}"
-        ) from error
-
-    def predict(_: str, image: Image) -> np.ndarray:
-        if isinstance(image, Panorama):
-            laid = lay_views(image.geometry, options.views)
-            probabilities = merged_probabilities(assistant, image, laid, options.view_scale)
-        else:
-            pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-            size = tuple(max(1, round(side * options.view_scale)) for side in image.shape[:2])
-            seen = pixels if options.view_scale == 1 else F.interpolate(pixels, size, mode="bilinear", antialias=True)
-            output = assistant.predict(seen).probabilities
-            probabilities = F.interpolate(output, image.shape[:2], mode="bilinear", align_corners=False)[0]
-        return probabilities.argmax(0).byte().cpu().numpy()
-
-    return predict
-
-
-def _labels(where: str, dataset: Dataset, options: _Options) -> Predict:
-    folder = Path(where)
-    if not folder.is_dir():
-        raise GoodSAMError(f"labels:{where}: no such folder; give one of label maps, such as RUN/labels.")
-
-    def predict(stem: str, _: Image) -> np.ndarray:
-        path = folder / f"{stem}.png"
-        if not path.is_file():
-            raise GoodSAMError(f"{path}: missing; labels:{where} needs a label map for every image of the data.")
-        return read_checked_labels(path, dataset.label_set)
-
-    return predict
-
-
-SUBJECTS: dict[str, Callable[[str, Dataset, _Options], Predict]] = {
-    "student": _student,
-    "assistant": _assistant,
-    "labels": _labels,
-}
-"""Kind -> what makes the prediction function of the text after the colon."""
 
 
 def table(evaluation: Evaluation) -> Table:

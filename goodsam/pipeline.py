@@ -1,34 +1,32 @@
 """The stages in order: masks, label, train. What is done is skipped, so the same command resumes."""
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from goodsam import files, targets, weights
-from goodsam.config import RunOptions, parse_shard
+from goodsam.config import RunOptions
 from goodsam.dar.fusion import fuse, name_masks
-from goodsam.errors import GoodSAMError, UnreadableImageError
+from goodsam.errors import GoodSAMError
 from goodsam.images import read_label_map
+from goodsam.job import Job
 from goodsam.labels import IGNORE
 from goodsam.masks import PanoramaMasks, read_masks
-from goodsam.panorama import Panorama, read_panorama
-from goodsam.progress import Pace, Progress, Silent, pick_device
-from goodsam.run import STAGE_FOLDERS, Input, Run
+from goodsam.panorama import Panorama
+from goodsam.progress import Progress, Silent, pick_device
+from goodsam.run import Input, Run
 from goodsam.student import resolve_start
 from goodsam.teachers import Teacher
 from goodsam.teachers.assistant import Assistant, load_assistant, predict_views
 from goodsam.teachers.regions import load_regions
 from goodsam.teachers.sam import PRESETS, load_sam
 from goodsam.train import train_student
-from goodsam.views import Merger, View, cut, lay_views
-from goodsam.weights import WeightFile
+from goodsam.views import Merger, cut
 
 log = logging.getLogger(__name__)
 
@@ -53,95 +51,21 @@ def distill(
     """
     found = files.list_images(panoramas)
     found = dict(list(found.items())[: options.input.limit])
-    job = Job(Run(out), options, progress or Silent(), [])
+    job = Job(Run(out), options, progress or Silent())
     job.check()
+    # Whatever may be missing is missed now, not after hours of masks.
+    assistant = _assistant(options) if "label" in stages else None
+    if "train" in stages:
+        resolve_start(options.student.student, options.student.init)
     inputs = job.run.take_inputs(found)
-    steps: dict[str, Callable[[Job, list[Input]], None]] = {"masks": make_masks, "label": label, "train": train}
-    for stage in stages:
-        steps[stage](job, inputs)
+    if "masks" in stages:
+        make_masks(job, inputs)
+    if assistant is not None:
+        label(job, inputs, assistant)
+    if "train" in stages:
+        train(job, inputs)
     job.complain(inputs)
     return job.run
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the stages of one call share."""
-
-    run: Run
-    options: RunOptions
-    progress: Progress
-    weights: list[WeightFile]
-    """Every weight file that this call used, in order."""
-
-    def check(self) -> None:
-        """Look at what can be wrong before anything long begins."""
-        parse_shard(self.options.input.shard)
-        if self.options.input.limit is not None and self.options.input.limit < 1:
-            raise GoodSAMError(f"--limit {self.options.input.limit}: must be at least 1.")
-        if self.options.fusion.gate_full <= self.options.fusion.gate_start:
-            raise GoodSAMError("--gate-full must be above --gate-start.")
-        if self.options.view.view_scale <= 0:
-            raise GoodSAMError(f"--view-scale {self.options.view.view_scale:g}: must be above 0.")
-
-    def describe(self) -> None:
-        """Write `run.yaml` anew."""
-        known = self.run.root / "run.yaml"
-        self.run.describe(self.options.flat(), _with_earlier(self.weights, known))
-
-    def read(self, item: Input) -> Panorama:
-        """One panorama of the run."""
-        return read_panorama(item.path, self.options.input.vfov, self.options.input.horizon)
-
-    def each(self, stage: str, inputs: list[Input], done: Callable[[Input], bool]) -> Iterator[tuple[Input, Panorama]]:
-        """This shard's panoramas that are still to do, read; unreadable ones are said and noted.
-
-        The loop over this generator is where a stage spends its time, so pace and progress are measured here.
-        """
-        index, number = parse_shard(self.options.input.shard)
-        todo = [item for item in inputs[index::number] if not done(item)]
-        if len(todo) < len(inputs[index::number]):
-            log.info("%s: %d panoramas already done.", stage, len(inputs[index::number]) - len(todo))
-        pace = Pace(stage, len(todo), [self.run.root / name for name in STAGE_FOLDERS[stage]])
-        left_out: dict[str, str] = {}
-        read = []
-        for item in self.progress.track(todo, len(todo), stage):
-            try:
-                panorama = self.read(item)
-            except UnreadableImageError as error:
-                log.warning("left out: %s", error)
-                left_out[item.stem] = str(error)
-                continue
-            yield item, panorama
-            read.append(item.stem)
-            pace.tick()
-        self.run.note_left_out(left_out, read)
-        if todo:
-            log.info("%s: %s.", stage, pace.summary())
-        known = self.run.inputs()
-        readable = [item for item in inputs if "left_out" not in known[item.stem]]
-        if all(done(item) for item in readable):
-            self.run.finish(stage, panoramas=len(readable))
-        if not readable:
-            self.complain(inputs)
-
-    def complain(self, inputs: list[Input]) -> None:
-        """Say how many inputs were left out; an error if all were, or any with `--strict`."""
-        known = self.run.inputs()
-        left_out = [known[item.stem]["left_out"] for item in inputs if "left_out" in known[item.stem]]
-        if not left_out:
-            return
-        text = f"{len(left_out)} of {len(inputs)} inputs were left out (run.yaml lists them); the first: {left_out[0]}"
-        if self.options.input.strict or len(left_out) == len(inputs):
-            self.describe()
-            raise GoodSAMError(text)
-        log.warning("%s", text)
-
-
-def _with_earlier(used: list[WeightFile], known: Path) -> list[WeightFile]:
-    """The weights of this call, and those of earlier stages that `run.yaml` lists."""
-    earlier = yaml.safe_load(known.read_text()).get("weights", []) if known.exists() else []
-    names = {(item.id, item.file) for item in used}
-    return [WeightFile(**item) for item in earlier if (item["id"], item["file"]) not in names] + used
 
 
 # -- masks ----------------------------------------------------------------------------------------------------------
@@ -160,21 +84,13 @@ def load_teacher(options: RunOptions, device: torch.device) -> Teacher:
 def make_masks(job: Job, inputs: list[Input]) -> None:
     """Stage 1: the teacher's masks of every view."""
     teacher = load_teacher(job.options, pick_device(job.options.machine.device))
-    job.weights.extend(teacher.weights)
-    job.run.begin("masks", _made_masks_with(job, teacher))
-    job.describe()
+    job.begin("masks", _made_masks_with(job, teacher), teacher.weights)
     for item, panorama in job.each("masks", inputs, lambda item: job.run.file("masks", item.stem).exists()):
         geometry = panorama.geometry
-        views = _views(job, panorama)
+        views = job.views(panorama)
         seen = tuple((view, teacher.masks(cut(panorama, view))) for view in views)
         masks = PanoramaMasks((geometry.height, geometry.width), teacher.name, seen)
         masks.write(job.run.file("masks", item.stem))
-    job.describe()
-
-
-def _views(job: Job, panorama: Panorama) -> tuple[View, ...]:
-    options = job.options.view
-    return lay_views(panorama.geometry, options.views, options.view_width, options.view_step)
 
 
 def _result_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -197,16 +113,21 @@ def _made_masks_with(job: Job, teacher: Teacher) -> dict[str, Any]:
 # -- label ----------------------------------------------------------------------------------------------------------
 
 
-def label(job: Job, inputs: list[Input]) -> None:
+def _assistant(options: RunOptions) -> Assistant:
+    given = options.assistant
+    return load_assistant(given.assistant, given.label_set, pick_device(options.machine.device))
+
+
+def label(job: Job, inputs: list[Input], assistant: Assistant) -> None:
     """Stage 2: the assistant's merged probabilities, the ensemble, and the label maps read off it."""
     if not job.run.record("masks"):
         raise GoodSAMError(f"{job.run.root}: has no masks yet; run `goodsam masks` first, with the same options.")
-    device = pick_device(job.options.machine.device)
-    assistant = load_assistant(job.options.assistant.assistant, job.options.assistant.label_set, device)
-    job.weights.extend(assistant.weights)
-    job.run.begin("label", _made_labels_with(job, assistant))
-    job.describe()
+    job.begin("label", _made_labels_with(job, assistant), assistant.weights)
     masked = [item for item in inputs if job.run.file("masks", item.stem).exists()]
+    known = job.run.inputs()
+    forgotten = [item for item in inputs if item not in masked and "left_out" not in known[item.stem]]
+    if forgotten:
+        log.warning("label: %d panoramas have no masks yet, such as %s.", len(forgotten), forgotten[0].path)
     projection = _projection(job, assistant, masked)
 
     def done(item: Input) -> bool:
@@ -214,7 +135,6 @@ def label(job: Job, inputs: list[Input]) -> None:
 
     for item, panorama in job.each("label", masked, done):
         label_one(job, assistant, item.stem, panorama, projection)
-    job.describe()
 
 
 def label_one(
@@ -277,7 +197,7 @@ def _projection(job: Job, assistant: Assistant, inputs: list[Input]) -> targets.
         samples: dict[int, list[Tensor]] = {level: [] for level in targets.FEATURE_STRIDES}
         for item in inputs[:PROJECTION_PANORAMAS]:
             panorama = job.read(item)
-            for _, output in predict_views(assistant, panorama, _views(job, panorama), job.options.view.view_scale):
+            for _, output in predict_views(assistant, panorama, job.views(panorama), job.options.view.view_scale):
                 if not all(level in output.features for level in samples):
                     log.info("label: the assistant gives no features; the student learns from its probabilities alone.")
                     return None
@@ -318,12 +238,11 @@ def train(job: Job, inputs: list[Input]) -> None:
         raise GoodSAMError(f"{job.run.root}: no labelled panoramas to train on.")
     name, folder = resolve_start(job.options.student.student, job.options.student.init)
     start = weights.weight_files(name, folder) if folder is not None else ()
-    job.weights.extend(start)
     before = job.run.record("train")
-    fingerprint = job.run.begin("train", _made_student_with(job, labelled, [item.sha256 for item in start]))
+    made_with = _made_student_with(job, labelled, [item.sha256 for item in start])
+    fingerprint = job.begin("train", made_with, start)
     if before and before["fingerprint"] != fingerprint:
         log.info("train: the panoramas or options differ from the last training; a new student is trained.")
-    job.describe()
     if job.run.record("train")["finished"] and job.run.student.exists():
         log.info("train: already done.")
         return

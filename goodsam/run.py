@@ -77,7 +77,9 @@ class Run:
         path = self.root / f"{stage}.json"
         return files.read_json(path) if path.exists() else {}
 
-    def begin(self, stage: str, made_with: dict[str, Any]) -> str:
+    def begin(
+        self, stage: str, made_with: dict[str, Any], options: dict[str, Any], weights: Sequence[WeightFile]
+    ) -> str:
         """Make sure that what lies in the stage's folders was made with these options.
 
         Artefacts made with others are set aside in `RUN/stale/`, and come back when their options do: nothing that
@@ -86,18 +88,23 @@ class Run:
         Args:
             stage: "masks", "label" or "train".
             made_with: every option, hash and earlier fingerprint that changes the stage's result, as JSON values.
+            options: of the stage, for `run.yaml`.
+            weights: that the stage uses, for `run.yaml`.
         Returns:
             the stage's fingerprint.
         """
         fingerprint = files.fingerprint_of(made_with)
         with files.locked(self.root / ".lock"):
             before = self.record(stage)
+            finished = before.get("finished", False)
             if before.get("fingerprint") != fingerprint:
                 if before:
                     self._set_aside(stage, before)
-                self._bring_back(stage, fingerprint)
-                record = {"stage": stage, "fingerprint": fingerprint, "finished": False, "made_with": made_with}
-                files.write_json(self.root / f"{stage}.json", record)
+                finished = self._bring_back(stage, fingerprint)
+            record = {"stage": stage, "fingerprint": fingerprint, "finished": finished, "made_with": made_with}
+            record |= {"options": options, "weights": [item.to_json() for item in weights]}
+            files.write_json(self.root / f"{stage}.json", record)
+            self._describe()
         return fingerprint
 
     def finish(self, stage: str, **facts: Any) -> None:
@@ -121,15 +128,18 @@ class Run:
             kept,
         )
 
-    def _bring_back(self, stage: str, fingerprint: str) -> None:
+    def _bring_back(self, stage: str, fingerprint: str) -> bool:
+        """Whether there was anything to bring back, and it was finished."""
         kept = self._stale(stage, fingerprint)
         if not kept.exists():
-            return
+            return False
+        finished = bool(files.read_json(kept / f"{stage}.json")["finished"])
         for name in STAGE_FOLDERS[stage]:
             if (kept / name).exists():
                 (kept / name).rename(self.root / name)
         shutil.rmtree(kept)
         log.info("%s: taken back from %s, made with the same options.", stage, kept)
+        return finished
 
     def _stale(self, stage: str, fingerprint: str) -> Path:
         return self.root / "stale" / f"{stage}-{fingerprint[:12]}"
@@ -163,7 +173,7 @@ class Run:
         return files.read_json(path) if path.exists() else {}
 
     def note_left_out(self, reasons: dict[str, str], read: Sequence[str]) -> None:
-        """Remember which inputs could not be read and why, and which can be read now."""
+        """Remember which inputs could not be read and why, and which can be read now; `run.yaml` says so too."""
         with files.locked(self.root / ".lock"):
             known = self.inputs()
             for stem in read:
@@ -171,6 +181,7 @@ class Run:
             for stem, reason in reasons.items():
                 known[stem]["left_out"] = reason
             files.write_json(self.root / "inputs.json", known)
+            self._describe()
 
     def _forget(self, stem: str) -> None:
         for folder in _SUFFIXES:
@@ -178,19 +189,23 @@ class Run:
 
     # -- run.yaml -------------------------------------------------------------------------------------------------
 
-    def describe(self, options: dict[str, Any], weights: Sequence[WeightFile]) -> None:
-        """Write `RUN/run.yaml`: options as resolved, versions, weights with hash and licence, inputs left out."""
+    def _describe(self) -> None:
+        """Write `RUN/run.yaml` from what the stages recorded: options, versions, weights, inputs left out."""
         packages = ("torch", "transformers", "accelerate", "numpy", "scikit-image", "pillow", "pycocotools")
-        with files.locked(self.root / ".lock"):
-            left_out = {stem: entry["left_out"] for stem, entry in self.inputs().items() if "left_out" in entry}
-            value = {
-                "options": options,
-                "versions": {"goodsam": __version__, "python": platform.python_version()}
-                | {name: metadata.version(name) for name in packages},
-                "weights": [item.to_json() for item in weights],
-                "left_out": left_out,
-            }
-            files.write_text(self.root / "run.yaml", yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+        records = [self.record(stage) for stage in STAGE_FOLDERS]
+        options: dict[str, Any] = {}
+        weights: list[dict[str, str]] = []
+        for record in records:
+            options |= record.get("options", {})
+            weights += [item for item in record.get("weights", []) if item not in weights]
+        value = {
+            "options": options,
+            "versions": {"goodsam": __version__, "python": platform.python_version()}
+            | {name: metadata.version(name) for name in packages},
+            "weights": weights,
+            "left_out": {stem: entry["left_out"] for stem, entry in self.inputs().items() if "left_out" in entry},
+        }
+        files.write_text(self.root / "run.yaml", yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
 
 
 def _described(path: Path, before: dict[str, Any]) -> dict[str, Any]:

@@ -6,104 +6,33 @@ the same command is given again, and its next step has the loss that it would ha
 depends on the seed and the step alone.
 """
 
-import io
-import json
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.data import DataLoader
 
-from goodsam import files, targets
-from goodsam.augment import Turn, photometric
+from goodsam import targets
 from goodsam.card import student_card
+from goodsam.checkpoint import Journal, load_checkpoint, save_checkpoint
 from goodsam.config import RunOptions, TrainOptions, parse_size
-from goodsam.errors import GoodSAMError, first_line
+from goodsam.errors import GoodSAMError
 from goodsam.images import read_photo
 from goodsam.labels import LabelSet
+from goodsam.loader import Order, Panoramas, Scene
 from goodsam.mka.loss import Batch, Loss, MKALoss
 from goodsam.panorama import geometry_of
 from goodsam.progress import Progress, duration, pick_device
 from goodsam.run import Input, Run
 from goodsam.student import STRIDE, Student, new_student, save_student
-from goodsam.targets import shrink
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What all panoramas of a training share."""
-
-    size: tuple[int, int]
-    """(H, W) that the student sees, pixels."""
-    vfov: float
-    """Degrees that H spans."""
-    label_set: LabelSet
-
-
-class Panoramas(Dataset[dict[str, Tensor]]):
-    """Panoramas with their stored targets, resized and augmented.
-
-    An item is asked for by (index, seed); everything random about it comes from that seed.
-    """
-
-    def __init__(self, run: Run, inputs: list[Input], scene: Scene) -> None:
-        self._run, self._inputs, self._scene = run, inputs, scene
-
-    def __len__(self) -> int:
-        return len(self._inputs)
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
-        index, seed = key
-        item, (height, width) = self._inputs[index], self._scene.size
-        generator = torch.Generator().manual_seed(seed)
-        turn = Turn.draw(generator, width)
-        image = torch.from_numpy(read_photo(item.path)).permute(2, 0, 1).float() / 255
-        sample = {"images": photometric(shrink(image, (height, width)), generator)}
-        stored = targets.read_probabilities(self._run.file("ensemble", item.stem))
-        half = targets.half_size((height, width))
-        classes = len(self._scene.label_set)
-        ensemble, valid = stored.dense(classes)
-        assistant, _ = targets.read_probabilities(self._run.file("assistant_probs", item.stem)).dense(classes)
-        sample["ensemble"], sample["assistant"] = shrink(ensemble, half), shrink(assistant, half)
-        sample["valid"] = (shrink(valid[None].float(), half)[0] > 0.5).float()
-        features = self._run.file("features", item.stem)
-        if features.exists():
-            for level, values in targets.read_features(features).items():
-                sample[f"level{level}"] = shrink(values, targets.feature_size((height, width), level))
-        return {name: turn(values) for name, values in sample.items()}
-
-
-class Order(Sampler[list[tuple[int, int]]]):
-    """Which panoramas each step sees: every epoch in a new order, all of it a function of seed and step."""
-
-    def __init__(self, number: int, options: TrainOptions, first_step: int, process: int, processes: int) -> None:
-        self._number, self._options, self._first = number, options, first_step
-        self._share = slice(process, None, processes)
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        size, seed = self._options.batch_size, self._options.seed
-        for step in range(self._first, self._options.steps):
-            batch = [(self._index(n), seed * 1_000_003 + n) for n in range(step * size, (step + 1) * size)]
-            yield batch[self._share]
-
-    def _index(self, n: int) -> int:
-        epoch, place = divmod(n, self._number)
-        generator = torch.Generator().manual_seed(self._options.seed * 7919 + epoch)
-        return int(torch.randperm(self._number, generator=generator)[place])
-
-    def __len__(self) -> int:
-        return self._options.steps - self._first
 
 
 class Distiller(nn.Module):
@@ -151,8 +80,9 @@ def train_student(
     fit(run, fingerprint, accelerator, module, optimizer, progress.track(loader, len(order), "train"), training, first)
     seconds = time.perf_counter() - start
     if accelerator.is_main_process:
-        card = student_card(run, scene.label_set, scene.size, options)
+        card = student_card(run, scene.label_set, scene.size)
         save_student(student.cpu(), run.student, scene.size, scene.vfov, card)
+    accelerator.wait_for_everyone()
     done = training.steps - first
     rate = done * training.batch_size / max(seconds, 1e-9)
     log.info("train: %d steps in %s (%.2f images/s).", done, duration(seconds), rate)
@@ -263,63 +193,3 @@ def _outlook(
         f"{options.steps} steps of {options.batch_size} on {where}"
     )
     return f"{text}; goes on from step {step}." if step else f"{text}."
-
-
-# -- checkpoints and journal ----------------------------------------------------------------------------------------
-
-
-def save_checkpoint(
-    folder: Path, fingerprint: str, model: dict[str, Any], optimizer: dict[str, Any], step: int
-) -> None:
-    """Write `train/checkpoint.pt`: everything that the next step depends on."""
-    buffer = io.BytesIO()
-    torch.save({"fingerprint": fingerprint, "step": step, "model": model, "optimizer": optimizer}, buffer)
-    files.write_bytes(folder / "checkpoint.pt", buffer.getvalue())
-
-
-def load_checkpoint(folder: Path, fingerprint: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Take up a checkpoint of the same training; returns the next step, 0 without one.
-
-    Raises:
-        GoodSAMError: the file is damaged.
-    """
-    path = folder / "checkpoint.pt"
-    if not path.exists():
-        return 0
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle, zip and runtime errors for a damaged file
-        raise GoodSAMError(
-            f"{path}: cannot be read ({first_line(error)}). Delete it to train from the start."
-        ) from error
-    if state["fingerprint"] != fingerprint:
-        return 0
-    module.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
-
-
-class Journal:
-    """`train/metrics.jsonl` and TensorBoard events: one entry a step.
-
-    Args:
-        folder: `RUN/train`.
-        step: the first step to come; later entries, of steps after the last checkpoint, are dropped.
-    """
-
-    def __init__(self, folder: Path, step: int) -> None:
-        self._path = folder / "metrics.jsonl"
-        lines = self._path.read_text().splitlines() if self._path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < step]
-        files.write_text(self._path, "".join(f"{line}\n" for line in kept))
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step, flush_secs=30)
-
-    def write(self, step: int, loss: Loss, rate: float, seconds: float) -> None:
-        """One step: its loss, its terms, the learning rate, and seconds since this process began to train."""
-        values = {"loss": loss.total.item()} | {name: value.item() for name, value in loss.terms.items()}
-        values["learning_rate"] = rate
-        entry = {"step": step} | values | {"seconds": round(seconds, 2)}
-        with self._path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-        for name, value in values.items():
-            self._events.add_scalar(name, value, step)

@@ -48,11 +48,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_config_file_and_command_line_together(world: Path) -> None:
-    (world / "run.yaml").write_text(f"sam: regions\nassistant: {world / 'assistant.onnx'}\nlimit: 2\ngate-start: 0.4\n")
+    (world / "run.yaml").write_text(f"sam: regions\nassistant: {world / 'assistant.onnx'}\nlimit: 2\nview-width: 120\n")
     done = goodsam("masks", world / "photos", "--out", world / "A", "--config", world / "run.yaml", "--limit", 1)
     assert done.returncode == 0, done.stderr
     recorded = yaml.safe_load((world / "A" / "run.yaml").read_text())["options"]
-    assert (recorded["sam"], recorded["gate_start"], recorded["limit"]) == ("regions", 0.4, 1)
+    assert (recorded["sam"], recorded["view_width"], recorded["limit"]) == ("regions", 120, 1)
     again = goodsam("masks", world / "photos", "--out", world / "A", "--config", world / "A" / "run.yaml")
     assert again.returncode == 0
     assert "already done" in again.stderr
@@ -86,7 +86,7 @@ def test_the_default_start_that_cannot_be_reached_lists_the_choices(world: Path)
     assert "--init nvidia/mit-b0: not on this disk" in text
     assert "--init DIR" in text
     assert "--init random" in text
-    assert (world / "B" / "labels" / "pano00.png").exists()  # what came before is kept
+    assert not (world / "B").exists()  # said before anything long begins
 
 
 def test_strict_and_exit_status(tmp_path: Path) -> None:

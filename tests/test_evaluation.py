@@ -16,10 +16,11 @@ from rich.console import Console
 
 from goodsam.datasets import parse_data
 from goodsam.errors import GoodSAMError
-from goodsam.evaluation import evaluate, label_table, resize_labels, table
+from goodsam.evaluation import evaluate, resize_labels, table
 from goodsam.labels import LABEL_SETS, LabelSet, load_label_set, own_label_set
 from goodsam.metrics import Scores
 from goodsam.panorama import Panorama, geometry_of
+from goodsam.subjects import label_table
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 CITYSCAPES, DENSEPASS = LABEL_SETS["cityscapes19"], LABEL_SETS["densepass13"]

@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from goodsam.boundary_f1 import boundary_f1
 from goodsam.labels import LABEL_SETS, LabelSet
-from goodsam.metrics import Scores, boundary_f1, confusion_matrix, iou_of
+from goodsam.metrics import Scores, confusion_matrix, iou_of
 from goodsam.panorama import geometry_of
 
 THREE = LabelSet("three", ("road", "sky", "car"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))

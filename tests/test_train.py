@@ -13,8 +13,9 @@ import torch
 from goodsam import pipeline
 from goodsam.config import TrainOptions, run_options
 from goodsam.errors import GoodSAMError
+from goodsam.loader import Order
 from goodsam.progress import Silent
-from goodsam.train import Order, learning_rate
+from goodsam.train import learning_rate
 
 
 @pytest.fixture(scope="module")

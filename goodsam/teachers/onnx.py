@@ -1,9 +1,6 @@
 """Segmenters in ONNX files: what goes in, what comes out and how the pixels are scaled is read from the file."""
 
-import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +11,13 @@ from torch.nn import functional as F
 
 from goodsam import files
 from goodsam.errors import GoodSAMError, first_line
+from goodsam.teachers.normalisation import resized
+from goodsam.teachers.onnx_graph import Graph
+from goodsam.teachers.onnx_metadata import choose_normalisation, class_names
+from goodsam.teachers.onnx_session import DTYPES, channels_first, image_input, logits_output, open_session
 from goodsam.weights import WeightFile
 
-try:
-    import onnxruntime
-except ImportError:  # an optional extra
-    onnxruntime = None
-
 log = logging.getLogger(__name__)
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
-_LOGIT_NAMES = ("logits", "output", "out")
-# Steps between the image and its first arithmetic that leave pixel values as they are.
-_NEUTRAL = {"Cast", "Clip", "Gather", "Identity", "Pad", "Resize", "Slice", "Split", "Squeeze", "Transpose"}
-_NEUTRAL |= {"Expand", "Reshape", "Unsqueeze"}
-_NORMALISING = {"Sub", "Add", "Mul", "Div", "BatchNormalization"}
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """What the file wants of the pixels: (rgb * white - mean) / std, rgb in 0..1."""
-
-    white: float
-    """Value of a white pixel before mean and std: 1 or 255."""
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    reason: str
-    """Why this was chosen, for the log."""
-
-    def apply(self, images: Tensor) -> Tensor:
-        """float32 (B, 3, h, w) in 0..1 -> the same shape, scaled."""
-        mean, std = (images.new_tensor(value)[:, None, None] for value in (self.mean, self.std))
-        return (images * self.white - mean) / std
 
 
 class OnnxSegmenter:
@@ -67,16 +36,18 @@ class OnnxSegmenter:
     def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
         self.path = path
         self.device = torch.device(device)
-        self._session = _open_session(path, self.device)
+        self._session = open_session(path, self.device)
         self._metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self._graph = _Graph(path)
-        self._input = _image_input(path, self._session.get_inputs())
-        self._output = _logits_output(path, self._session.get_outputs())
-        self._dtype = _DTYPES[self._input.type]
-        self._channels_first = _channels_first(path, self._input.shape)
-        self.classes = _class_names(path, self._metadata)
+        self._graph = Graph(path)
+        self._input = image_input(path, self._session.get_inputs())
+        self._output = logits_output(path, self._session.get_outputs())
+        self._dtype = DTYPES[self._input.type]
+        self._channels_first = channels_first(path, self._input.shape)
+        self.classes = class_names(path, self._metadata)
         self.align_corners = self._metadata.get("align_corners", "false").lower() in ("true", "1")
-        self.scaling = _choose_scaling(path, self._metadata, self._dtype, self._graph, self._input.name)
+        self.normalisation, self._reason = choose_normalisation(
+            path, self._metadata, self._dtype, self._graph, self._input.name
+        )
         self._probe()
         log.info("%s: %s", path, self._description())
 
@@ -95,9 +66,9 @@ class OnnxSegmenter:
             "size": list(self._fixed_size) if self._fixed_size else "any",
             "divisor": self._divisor,
             "dtype": np.dtype(self._dtype).name,
-            "white": self.scaling.white,
-            "mean": list(self.scaling.mean),
-            "std": list(self.scaling.std),
+            "white": self.normalisation.white,
+            "mean": list(self.normalisation.mean),
+            "std": list(self.normalisation.std),
             "gives": "probabilities" if self._gives_probabilities else "logits",
             "align_corners": self.align_corners,
         }
@@ -124,7 +95,7 @@ class OnnxSegmenter:
 
     def _run(self, pixels: Tensor) -> Tensor:
         """Pixels 0..1 at a size that the file takes -> its output, float32 (B, C, h', w')."""
-        scaled = self.scaling.apply(pixels)
+        scaled = self.normalisation.apply(pixels)
         if self._dtype is np.uint8:
             scaled = scaled.round().clamp(0, 255)
         array = (scaled if self._channels_first else scaled.permute(0, 2, 3, 1)).numpy().astype(self._dtype)
@@ -188,233 +159,6 @@ class OnnxSegmenter:
         layout = "NCHW" if self._channels_first else "NHWC"
         return (
             f"input {self._input.name} {np.dtype(self._dtype).name} {layout}, {size}, "
-            f"{self.scaling.reason}; output {self._output.name}, {self.class_count} classes, "
+            f"{self._reason}; output {self._output.name}, {self.class_count} classes, "
             f"{'probabilities' if self._gives_probabilities else 'logits'}"
         )
-
-
-def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear (B, C, h, w) -> (B, C, *size), antialiased where a side shrinks."""
-    if tuple(images.shape[2:]) == tuple(size):
-        return images
-    shrinks = size[0] < images.shape[2] or size[1] < images.shape[3]
-    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
-
-
-def _open_session(path: Path, device: torch.device) -> Any:
-    if onnxruntime is None:
-        raise GoodSAMError(f"--assistant {path}: ONNX files need onnxruntime; `pip install goodsam[onnx]`.")
-    if not path.is_file():
-        raise GoodSAMError(f"--assistant {path}: no such file; give the path of an .onnx file.")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.use_deterministic_compute = True
-    options.log_severity_level = 4  # failures come as exceptions, told in our own words
-    wanted = ["CUDAExecutionProvider"] if device.type == "cuda" else []
-    providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
-    if wanted and not providers:
-        log.info("%s: runs on the CPU; onnxruntime-gpu would run it on the GPU.", path)
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[*providers, "CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises a kind of its own for each way to fail
-        raise GoodSAMError(
-            f"--assistant {path}: cannot be opened as an ONNX model ({first_line(error)}); "
-            "export it again, with its weights inside or beside it."
-        ) from error
-
-
-def _image_input(path: Path, inputs: list[Any]) -> Any:
-    described = ", ".join(f"{value.name} {value.type} {value.shape}" for value in inputs) or "none"
-    good = len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].type in _DTYPES
-    if not good:
-        raise GoodSAMError(
-            f"--assistant {path}: its inputs are {described}; a segmenter has one, an RGB image of float32, float16 or "
-            "uint8 with shape N x 3 x H x W or N x H x W x 3."
-        )
-    return inputs[0]
-
-
-def _channels_first(path: Path, shape: list[Any]) -> bool:
-    if shape[1] == 3 or (not isinstance(shape[1], int) and shape[3] != 3):
-        return True
-    if shape[3] == 3:
-        return False
-    raise GoodSAMError(
-        f"--assistant {path}: its input has shape {shape}; an RGB image has 3 channels, N x 3 x H x W or N x H x W x 3."
-    )
-
-
-def _logits_output(path: Path, outputs: list[Any]) -> Any:
-    """The 4-D float output: by a usual name, else the one with the most channels."""
-    found = [value for value in outputs if len(value.shape) == 4 and value.type in ("tensor(float)", "tensor(float16)")]
-    if not found:
-        described = ", ".join(f"{value.name} {value.type} {value.shape}" for value in outputs)
-        labels = any("int" in value.type for value in outputs)
-        raise GoodSAMError(
-            f"--assistant {path}: its outputs are {described}; "
-            + ("class ids alone carry no confidence: " if labels else "")
-            + "export the model so that it gives logits, float N x CLASSES x H x W, before any arg max."
-        )
-    named = [value for name in _LOGIT_NAMES for value in found if value.name.lower() == name]
-    chosen = named[0] if named else max(found, key=lambda value: _size_or_zero(value.shape[1]))
-    if len(outputs) > 1:
-        log.info("%s: of outputs %s takes %s.", path, ", ".join(value.name for value in outputs), chosen.name)
-    return chosen
-
-
-def _size_or_zero(value: Any) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _class_names(path: Path, metadata: dict[str, str]) -> tuple[str, ...] | None:
-    if "classes" not in metadata:
-        return None
-    names = _metadata_json(path, metadata, "classes")
-    if not isinstance(names, list):
-        raise GoodSAMError(f"{path}: metadata `classes` must be a JSON list of names, in the order of the outputs.")
-    return tuple(map(str, names))
-
-
-def _metadata_json(path: Path, metadata: dict[str, str], key: str) -> Any:
-    try:
-        return json.loads(metadata[key])
-    except ValueError as error:
-        raise GoodSAMError(f"{path}: metadata `{key}` is {metadata[key]!r}, which is not JSON ({error}).") from error
-
-
-def _choose_scaling(path: Path, metadata: dict[str, str], dtype: type, graph: "_Graph", image: str) -> Scaling:
-    """What the metadata says, else what dtype and the graph's first arithmetic show, else ImageNet's.
-
-    Decided from the file alone, never from the pictures, so that equal files treat all pictures alike.
-    """
-    none, unit = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    if any(key in metadata for key in ("scale", "mean", "std")):
-        return _scaling_of_metadata(path, metadata, 255.0 if dtype is np.uint8 else 1.0)
-    if dtype is np.uint8:
-        return Scaling(255.0, none, unit, "pixels 0..255 (uint8)")
-    step = graph.first_arithmetic(image)
-    if step is not None and step[0] in _NORMALISING:
-        operation, constants = step
-        white = 255.0 if _meant_for_bytes(operation, constants) else 1.0
-        return Scaling(white, none, unit, f"pixels 0..{white:g} (the graph normalises, its first step is {operation})")
-    reason = "pixels 0..1 less ImageNet mean, over std (no normalisation in the graph; metadata `scale` says otherwise)"
-    return Scaling(1.0, IMAGENET_MEAN, IMAGENET_STD, reason)
-
-
-def _scaling_of_metadata(path: Path, metadata: dict[str, str], default_white: float) -> Scaling:
-    values: dict[str, tuple[float, ...]] = {}
-    for key, default in (("scale", [default_white]), ("mean", [0.0] * 3), ("std", [1.0] * 3)):
-        found = _metadata_json(path, metadata, key) if key in metadata else default
-        found = found if isinstance(found, list) else [found]
-        numbers = all(isinstance(value, int | float) for value in found)
-        if not numbers or len(found) != len(default) or (key != "mean" and min(found) <= 0):
-            wanted = "1 or 255" if key == "scale" else "a JSON list of 3 numbers" + (" above 0" if key == "std" else "")
-            raise GoodSAMError(f"{path}: metadata `{key}` is {metadata[key]!r}; it must be {wanted}.")
-        values[key] = tuple(map(float, found))
-    white = values["scale"][0]
-    reason = f"pixels 0..{white:g} less {list(values['mean'])}, over {list(values['std'])} (by its metadata)"
-    return Scaling(white, values["mean"], values["std"], reason)
-
-
-def _meant_for_bytes(operation: str, constants: np.ndarray) -> bool:
-    """Whether a first step's constants make sense for pixels in 0..255 alone: mean 123.7, division by 255, ..."""
-    if not constants.size:
-        return False
-    largest = float(np.abs(constants).max())
-    if operation == "Mul":
-        return largest < 0.1  # 1/255 = 0.004, 1/58 = 0.017; 1/0.225 = 4.4
-    return largest > 20  # mean 123.7 or 127.5, division by 255; in 0..1 the values stay below 5
-
-
-class _Graph:
-    """As much of an ONNX file as tells how it treats its image: nodes and small constants.
-
-    onnxruntime does not show the graph, and the `onnx` package is not needed to run one, so the few fields are read
-    from the file itself (protobuf; field numbers from onnx.proto).
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.nodes: list[tuple[str, list[str], list[str]]] = []
-        self.constants: dict[str, np.ndarray] = {}
-        self.external: set[str] = set()
-        for number, value in _fields(memoryview(path.read_bytes())):
-            if number == 7:  # ModelProto.graph
-                for part, content in _fields(value):
-                    if part == 1:  # GraphProto.node
-                        self._add_node(content)
-                    elif part == 5:  # GraphProto.initializer
-                        self._add_tensor(content, None)
-
-    def _add_node(self, data: Any) -> None:
-        fields = list(_fields(data))
-        inputs, outputs = ([_text(value) for number, value in fields if number == wanted] for wanted in (1, 2))
-        kind = "".join(_text(value) for number, value in fields if number == 4)
-        self.nodes.append((kind, inputs, outputs))
-        if kind == "Constant":
-            for number, attribute in fields:
-                for part, tensor in _fields(attribute) if number == 5 else ():
-                    if part == 5:  # AttributeProto.t
-                        self._add_tensor(tensor, outputs[0])
-
-    def _add_tensor(self, data: Any, name: str | None) -> None:
-        """Keep a float tensor's values where they are few; note files that hold tensors outside this one."""
-        fields = dict(_fields(data))
-        name = name or _text(fields.get(8, b""))
-        for number, value in _fields(data):
-            if number == 13:  # TensorProto.external_data: key, value
-                entry = dict(_fields(value))
-                if _text(entry.get(1, b"")) == "location":
-                    self.external.add(_text(entry[2]))
-        dtype = {1: np.float32, 10: np.float16, 11: np.float64}.get(fields.get(2, 0))
-        content = fields.get(9, fields.get(4, fields.get(10, b"")))  # raw_data, float_data, double_data
-        small = not isinstance(content, int) and len(content) <= 4096
-        self.constants[name] = np.frombuffer(content, dtype) if dtype and small else np.empty(0)
-
-    def first_arithmetic(self, image: str) -> tuple[str, np.ndarray] | None:
-        """The first step that changes the image's values: its kind and its constant operand ([] where not small)."""
-        names = {image}
-        for kind, inputs, outputs in self.nodes:
-            if not names.intersection(inputs):
-                if kind in _NEUTRAL and inputs[0] in self.constants:
-                    self.constants[outputs[0]] = self.constants[inputs[0]]  # a mean given another shape
-            elif kind in _NEUTRAL:
-                names.update(outputs)
-            elif kind != "Shape":
-                operands = [self.constants[name] for name in inputs if name in self.constants]
-                if kind == "BatchNormalization":
-                    operands = operands[2:3]  # after scale and offset: the mean
-                # Arithmetic with something computed is not a normalisation.
-                return (kind, operands[0]) if operands else None
-        return None
-
-
-def _fields(data: Any) -> Iterator[tuple[int, Any]]:
-    """Fields of a protobuf message: number, and bytes or integer."""
-    position = 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        number, wire = key >> 3, key & 7
-        if wire == 0:
-            value, position = _varint(data, position)
-            yield number, value
-            continue
-        size = {1: 8, 5: 4}.get(wire)
-        if size is None:
-            size, position = _varint(data, position)
-        yield number, data[position : position + size]
-        position += size
-
-
-def _varint(data: Any, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value, position
-
-
-def _text(value: Any) -> str:
-    return bytes(value).decode(errors="replace")

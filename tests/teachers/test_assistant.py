@@ -21,8 +21,8 @@ from transformers.models.segformer.image_processing_pil_segformer import Segform
 from goodsam.errors import GoodSAMError
 from goodsam.labels import LABEL_SETS, LabelSet
 from goodsam.panorama import Panorama, geometry_of, read_panorama
-from goodsam.teachers import assistant as module
 from goodsam.teachers.assistant import AssistantOutput, load_assistant, merged_probabilities, predict_views
+from goodsam.teachers.output import fit_label_set
 from goodsam.views import Crop, Tangent, lay_views, size_of
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -427,11 +427,11 @@ def test_onnx_with_class_names(tmp_path):
 
 def test_nineteen_unnamed_outputs_are_cityscapes(caplog):
     caplog.set_level(logging.INFO)
-    label_set, matrix = module._fit("a.onnx", None, 19, None)
+    label_set, matrix = fit_label_set("a.onnx", None, 19, None)
     assert label_set is LABEL_SETS["cityscapes19"]
     assert torch.equal(matrix, torch.eye(19))
     assert any("taken as cityscapes19" in message for message in caplog.messages)
-    assert module._fit("a.onnx", None, 19, LABEL_SETS["densepass13"])[1].shape == (13, 19)
+    assert fit_label_set("a.onnx", None, 19, LABEL_SETS["densepass13"])[1].shape == (13, 19)
 
 
 def test_an_encoder_without_head_is_refused(tmp_path):

@@ -12,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from goodsam.errors import GoodSAMError
-from goodsam.teachers import onnx as module
-from goodsam.teachers.onnx import IMAGENET_MEAN, IMAGENET_STD, OnnxSegmenter
+from goodsam.teachers import onnx_session
+from goodsam.teachers.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from goodsam.teachers.onnx import OnnxSegmenter
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 WEIGHT = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
@@ -111,7 +112,7 @@ def test_plain_graph_gets_imagenet_normalisation_and_says_so(tmp_path, caplog):
 )
 def test_normalisation_in_the_graph_is_found(tmp_path, before, white):
     segmenter = OnnxSegmenter(segmenter_file(tmp_path / "a.onnx", before=before))
-    assert (segmenter.scaling.white, segmenter.scaling.mean) == (white, (0, 0, 0))
+    assert (segmenter.normalisation.white, segmenter.normalisation.mean) == (white, (0, 0, 0))
     pixels = images()
     value = pixels * white
     for operation, constant in before:
@@ -137,7 +138,21 @@ def test_constant_nodes_with_another_shape_count_as_constants(tmp_path):
     constants = {"axes": np.array([1, 2]), "weight": WEIGHT[:, :, None, None]}
     inputs = [("image", TensorProto.FLOAT, ["n", 3, "h", "w"])]
     outputs = [("logits", TensorProto.FLOAT, ["n", 4, "h", "w"])]
-    assert OnnxSegmenter(save(tmp_path / "a.onnx", nodes, inputs, outputs, constants)).scaling.white == 255
+    assert OnnxSegmenter(save(tmp_path / "a.onnx", nodes, inputs, outputs, constants)).normalisation.white == 255
+
+
+@pytest.mark.parametrize("short", [{"value_float": 255.0}, {"value_floats": [255.0]}])
+def test_constant_nodes_in_short_form_count_as_constants(tmp_path, short):
+    nodes = [
+        helper.make_node("Constant", [], ["white"], **short),
+        helper.make_node("Div", ["image", "white"], ["unit"]),
+        helper.make_node("Conv", ["unit", "weight"], ["logits"]),
+    ]
+    constants = {"weight": WEIGHT[:, :, None, None]}
+    inputs = [("image", TensorProto.FLOAT, ["n", 3, "h", "w"])]
+    outputs = [("logits", TensorProto.FLOAT, ["n", 4, "h", "w"])]
+    segmenter = OnnxSegmenter(save(tmp_path / "a.onnx", nodes, inputs, outputs, constants))
+    assert (segmenter.normalisation.white, segmenter.normalisation.mean) == (255, (0, 0, 0))
 
 
 def test_metadata_overrides_what_the_graph_shows(tmp_path):
@@ -292,7 +307,7 @@ def test_files_that_are_not_onnx_are_refused(tmp_path):
 
 def test_without_onnxruntime_the_error_tells_what_to_install(tmp_path, monkeypatch):
     path = segmenter_file(tmp_path / "a.onnx")
-    monkeypatch.setattr(module, "onnxruntime", None)
+    monkeypatch.setattr(onnx_session, "onnxruntime", None)
     with pytest.raises(GoodSAMError, match=r"pip install goodsam\[onnx\]"):
         OnnxSegmenter(path)
 
@@ -316,7 +331,7 @@ def test_real_file_on_a_labelled_photo():
     if not path.is_file() or not photos.is_dir():
         pytest.skip(f"no {path} and {photos}")
     segmenter = OnnxSegmenter(path)
-    assert (segmenter.scaling.white, segmenter.scaling.mean, segmenter.class_count) == (1, (0, 0, 0), 19)
+    assert (segmenter.normalisation.white, segmenter.normalisation.mean, segmenter.class_count) == (1, (0, 0, 0), 19)
     assert segmenter.classes is not None
     assert segmenter.classes[10] == "sky"
     photo = sorted((photos / "images").iterdir())[0]

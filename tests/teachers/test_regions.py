@@ -9,7 +9,8 @@ from PIL import Image
 
 from goodsam.masks import masks_from_arrays
 from goodsam.teachers import Teacher
-from goodsam.teachers.regions import RegionOptions, cut_regions, load_regions, merge_regions
+from goodsam.teachers.region_merging import merge_regions
+from goodsam.teachers.regions import RegionOptions, cut_regions, load_regions
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "panoramas" / "panoramax"
 

@@ -176,7 +176,7 @@ def test_one_embedding_an_image(folders: dict[str, Path]) -> None:
 @pytest.mark.parametrize("case", ["sam", "sam2"])
 def test_masks_are_enlarged_as_by_resizing_twice(case: str, folders: dict[str, Path]) -> None:
     logits = torch.from_numpy(np.random.default_rng(3).normal(size=(4, 32, 32))).float()
-    enlarged = load_sam(str(folders[case]), options_of(case))._enlarge(logits, (100, 128))
+    enlarged = load_sam(str(folders[case]), options_of(case))._preprocessing.enlarge(logits, (100, 128))
     expected = logits[:, None]
     if case == "sam":
         expected = functional.interpolate(expected, (64, 64), mode="bilinear")[:, :, :50]

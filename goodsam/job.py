@@ -1,0 +1,104 @@
+"""What the stages of one call share: reading panoramas, measuring the pace, saying what was left out."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from goodsam.config import RunOptions, parse_shard
+from goodsam.errors import GoodSAMError, UnreadableImageError
+from goodsam.images import read_label_map
+from goodsam.panorama import Panorama, read_panorama
+from goodsam.progress import Pace, Progress
+from goodsam.run import STAGE_FOLDERS, Input, Run
+from goodsam.views import View, lay_views
+from goodsam.weights import WeightFile
+
+log = logging.getLogger(__name__)
+
+STAGE_OPTIONS = {
+    "masks": ("input", "view", "teacher", "machine"),
+    "label": ("input", "view", "assistant", "fusion", "machine"),
+    "train": ("input", "student", "loss", "train", "machine"),
+}
+"""The parts of `RunOptions` that each stage looks at."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the stages of one call share."""
+
+    run: Run
+    options: RunOptions
+    progress: Progress
+
+    def check(self) -> None:
+        """Look at what can be wrong before anything long begins."""
+        parse_shard(self.options.input.shard)
+        if self.options.input.limit is not None and self.options.input.limit < 1:
+            raise GoodSAMError(f"--limit {self.options.input.limit}: must be at least 1.")
+        if self.options.fusion.gate_full <= self.options.fusion.gate_start:
+            raise GoodSAMError("--gate-full must be above --gate-start.")
+        if self.options.view.view_scale <= 0:
+            raise GoodSAMError(f"--view-scale {self.options.view.view_scale:g}: must be above 0.")
+        if self.options.input.ignore_mask is not None:
+            read_label_map(Path(self.options.input.ignore_mask))
+
+    def begin(self, stage: str, made_with: dict[str, Any], weights: Sequence[WeightFile]) -> str:
+        """`Run.begin` with the options that this stage looks at."""
+        flat = self.options.flat()
+        names = [field.name for part in STAGE_OPTIONS[stage] for field in fields(getattr(self.options, part))]
+        return self.run.begin(stage, made_with, {name: flat[name] for name in names}, weights)
+
+    def read(self, item: Input) -> Panorama:
+        """One panorama of the run."""
+        return read_panorama(item.path, self.options.input.vfov, self.options.input.horizon)
+
+    def views(self, panorama: Panorama) -> tuple[View, ...]:
+        """The views through which teacher and assistant see a panorama."""
+        options = self.options.view
+        return lay_views(panorama.geometry, options.views, options.view_width, options.view_step)
+
+    def each(self, stage: str, inputs: list[Input], done: Callable[[Input], bool]) -> Iterator[tuple[Input, Panorama]]:
+        """This shard's panoramas that are still to do, read; unreadable ones are said and noted.
+
+        The loop over this generator is where a stage spends its time, so pace and progress are measured here.
+        """
+        index, number = parse_shard(self.options.input.shard)
+        todo = [item for item in inputs[index::number] if not done(item)]
+        if len(todo) < len(inputs[index::number]):
+            log.info("%s: %d panoramas already done.", stage, len(inputs[index::number]) - len(todo))
+        pace = Pace(stage, len(todo), [self.run.root / name for name in STAGE_FOLDERS[stage]])
+        left_out: dict[str, str] = {}
+        read = []
+        for item in self.progress.track(todo, len(todo), stage):
+            try:
+                panorama = self.read(item)
+            except UnreadableImageError as error:
+                log.warning("left out: %s", error)
+                left_out[item.stem] = str(error)
+                continue
+            yield item, panorama
+            read.append(item.stem)
+            pace.tick()
+        self.run.note_left_out(left_out, read)
+        if todo:
+            log.info("%s: %s.", stage, pace.summary())
+        known = self.run.inputs()
+        readable = [item for item in inputs if "left_out" not in known[item.stem]]
+        if all(done(item) for item in readable):
+            self.run.finish(stage, panoramas=len(readable))
+        if not readable:
+            self.complain(inputs)
+
+    def complain(self, inputs: list[Input]) -> None:
+        """Say how many inputs were left out; an error if all were, or any with `--strict`."""
+        known = self.run.inputs()
+        left_out = [known[item.stem]["left_out"] for item in inputs if "left_out" in known[item.stem]]
+        if not left_out:
+            return
+        text = f"{len(left_out)} of {len(inputs)} inputs were left out (run.yaml lists them); the first: {left_out[0]}"
+        if self.options.input.strict or len(left_out) == len(inputs):
+            raise GoodSAMError(text)
+        log.warning("%s", text)
