@@ -69,11 +69,12 @@ def train_student(
     scene = look_at(inputs, options, run)
     student = new_student(options.student.student, scene.label_set, options.student.init, training.seed)
     module: nn.Module = Distiller(student, MKALoss(options.loss, student.channels, _levels(run, inputs)))
+    if accelerator.num_processes > 1 and not on_cpu:
+        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    module.to(accelerator.device)  # before the optimiser, so that a checkpoint's moments land beside their parameters
     optimizer = torch.optim.AdamW(_groups(module, training.weight_decay), lr=training.learning_rate)
     first = load_checkpoint(run.train, fingerprint, module, optimizer)
     log.info("train: %s", _outlook(student, len(inputs), scene, training, first, accelerator))
-    if accelerator.num_processes > 1 and not on_cpu:
-        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
     order = Order(len(inputs), training, first, accelerator.process_index, accelerator.num_processes)
     loader = DataLoader(Panoramas(run, inputs, scene), batch_sampler=order, num_workers=training.workers)
     start = time.perf_counter()
@@ -100,7 +101,7 @@ def fit(
     first: int,
 ) -> None:
     """The loop: one optimiser step per batch, from step `first`; checkpoints and journal by the main process."""
-    distiller, optimizer = accelerator.prepare(module.to(accelerator.device).train(), optimizer)
+    distiller, optimizer = accelerator.prepare(module.train(), optimizer)
     journal = Journal(run.train, first) if accelerator.is_main_process else None
     start = time.perf_counter()
     for step, sample in enumerate(batches, first):
