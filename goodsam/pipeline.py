@@ -56,6 +56,8 @@ def distill(
     # Whatever may be missing is missed now, not after hours of masks.
     assistant = _assistant(options) if "label" in stages else None
     if "train" in stages:
+        if options.input.shard is not None:
+            raise GoodSAMError("--shard is for `goodsam masks` and `goodsam label`; then train once, without it.")
         resolve_start(options.student.student, options.student.init)
     inputs = job.run.take_inputs(found)
     if "masks" in stages:
@@ -231,8 +233,6 @@ def train(job: Job, inputs: list[Input]) -> None:
     """Stage 3: the student."""
     if not job.run.record("label"):
         raise GoodSAMError(f"{job.run.root}: has no labels yet; run `goodsam label` first, with the same options.")
-    if job.options.input.shard is not None:
-        raise GoodSAMError("--shard is for masks and label; start training once, on several machines by accelerate.")
     labelled = [item for item in inputs if job.run.file("labels", item.stem).exists()]
     if not labelled:
         raise GoodSAMError(f"{job.run.root}: no labelled panoramas to train on.")

@@ -28,11 +28,14 @@ from goodsam.labels import LabelSet
 from goodsam.loader import Order, Panoramas, Scene
 from goodsam.mka.loss import Batch, Loss, MKALoss
 from goodsam.panorama import geometry_of
-from goodsam.progress import Progress, duration, pick_device
+from goodsam.progress import Progress, disk, duration, pick_device
 from goodsam.run import Input, Run
 from goodsam.student import STRIDE, Student, new_student, save_student
 
 log = logging.getLogger(__name__)
+
+MEASURED_STEPS = 5
+"""Steps after which the expected time is said."""
 
 
 class Distiller(nn.Module):
@@ -116,10 +119,15 @@ def fit(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if journal is not None:
-            journal.write(step, loss, learning_rate(step, options), time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            journal.write(step, loss, learning_rate(step, options), seconds)
+            if step - first + 1 == MEASURED_STEPS:
+                left, each = options.steps - step - 1, seconds / MEASURED_STEPS
+                log.info("train: about %s for the other %d steps (%.2f s each).", duration(left * each), left, each)
             if (step + 1) % options.checkpoint_every == 0 or step + 1 == options.steps:
                 state = accelerator.unwrap_model(distiller).state_dict()
                 save_checkpoint(run.train, fingerprint, state, optimizer.state_dict(), step + 1)
+                log.info("train: step %d of %d, loss %.3f.", step + 1, options.steps, loss.total.item())
     accelerator.wait_for_everyone()
 
 
@@ -185,12 +193,12 @@ def learning_rate(step: int, options: TrainOptions) -> float:
 def _outlook(
     student: Student, number: int, scene: Scene, options: TrainOptions, step: int, accelerator: Accelerator
 ) -> str:
-    parameters = sum(item.numel() for item in student.parameters()) / 1e6
+    parameters = sum(item.numel() for item in student.parameters())
     where = (
-        f"{accelerator.device} ({accelerator.num_processes} processes, {accelerator.mixed_precision} mixed precision)"
+        f"{accelerator.device}, {accelerator.num_processes} process(es), {accelerator.mixed_precision} mixed precision"
     )
     text = (
-        f"student of {parameters:.1f} M parameters, {number} panoramas at {scene.size[0]}x{scene.size[1]}, "
-        f"{options.steps} steps of {options.batch_size} on {where}"
-    )
+        f"student of {parameters / 1e6:.1f} M parameters, {number} panoramas at {scene.size[0]}x{scene.size[1]}, "
+        f"{options.steps} steps of {options.batch_size} on {where}, about {disk(16 * parameters)} of disk"
+    )  # float32 student, and a checkpoint with two moments of each parameter
     return f"{text}; goes on from step {step}." if step else f"{text}."

@@ -272,6 +272,12 @@ def test_stages_ask_for_what_comes_before(world: Path, tmp_path: Path) -> None:
         pipeline.distill(world / "photos", tmp_path / "RUN", run_options(**options(world)), ("train",))
 
 
+def test_a_shard_cannot_be_distilled(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(GoodSAMError, match="--shard is for `goodsam masks` and `goodsam label`"):
+        pipeline.distill(world / "photos", tmp_path / "RUN", run_options(**options(world, shard="1/2")))
+    assert not (tmp_path / "RUN").exists()
+
+
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
