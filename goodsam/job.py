@@ -9,7 +9,7 @@ from typing import Any
 from goodsam.config import RunOptions, parse_shard
 from goodsam.errors import GoodSAMError, UnreadableImageError
 from goodsam.images import read_label_map
-from goodsam.panorama import Panorama, read_panorama
+from goodsam.panorama import Geometry, Panorama, read_panorama
 from goodsam.progress import Pace, Progress
 from goodsam.run import STAGE_FOLDERS, Input, Run
 from goodsam.views import View, lay_views
@@ -45,9 +45,11 @@ class Job:
         if self.options.input.ignore_mask is not None:
             read_label_map(Path(self.options.input.ignore_mask))
 
-    def begin(self, stage: str, made_with: dict[str, Any], weights: Sequence[WeightFile]) -> str:
-        """`Run.begin` with the options that this stage looks at."""
-        flat = self.options.flat()
+    def begin(
+        self, stage: str, made_with: dict[str, Any], weights: Sequence[WeightFile], resolved: dict[str, Any]
+    ) -> str:
+        """`Run.begin` with the options that this stage looks at, defaults replaced by what they came to."""
+        flat = self.options.flat() | resolved
         names = [field.name for part in STAGE_OPTIONS[stage] for field in fields(getattr(self.options, part))]
         return self.run.begin(stage, made_with, {name: flat[name] for name in names}, weights)
 
@@ -72,6 +74,7 @@ class Job:
         pace = Pace(stage, len(todo), [self.run.root / name for name in STAGE_FOLDERS[stage]])
         left_out: dict[str, str] = {}
         read = []
+        seen: set[Geometry] = set()
         for item in self.progress.track(todo, len(todo), stage):
             try:
                 panorama = self.read(item)
@@ -79,6 +82,9 @@ class Job:
                 log.warning("left out: %s", error)
                 left_out[item.stem] = str(error)
                 continue
+            if panorama.geometry not in seen:
+                seen.add(panorama.geometry)
+                log.info("%s: %s.", stage, describe(panorama.geometry, self.views(panorama)))
             yield item, panorama
             read.append(item.stem)
             pace.tick()
@@ -102,3 +108,12 @@ class Job:
         if self.options.input.strict or len(left_out) == len(inputs):
             raise GoodSAMError(text)
         log.warning("%s", text)
+
+
+def describe(geometry: Geometry, views: Sequence[View]) -> str:
+    """A line about panoramas of one size: what of the sphere they show, and how it is looked at."""
+    kinds = {"crop": "crops", "tangent": "tangent views"}
+    return (
+        f"panoramas of {geometry.width}x{geometry.height} pixels span {geometry.vfov:.1f} degrees of pitch "
+        f"(--vfov), seen through {len(views)} {kinds[views[0].kind]}"
+    )

@@ -25,12 +25,16 @@ from goodsam.teachers import Teacher
 from goodsam.teachers.assistant import Assistant, load_assistant, predict_views
 from goodsam.teachers.regions import load_regions
 from goodsam.teachers.sam import PRESETS, load_sam
-from goodsam.train import train_student
+from goodsam.train import look_at, resolve_precision, train_student
 from goodsam.views import Merger, cut
 
 log = logging.getLogger(__name__)
 
 STAGES = ("masks", "label", "train")
+TEACHER_OPTIONS = (
+    "points_per_side", "points_per_batch", "iou_threshold", "stability_threshold", "nms_threshold", "min_area",
+)  # fmt: skip
+"""Options of `TeacherOptions` that change single ones of the preset's."""
 PROJECTION_PANORAMAS = 4
 """The principal components of the features are fitted on this many panoramas, the first in sorted order."""
 
@@ -78,15 +82,15 @@ def load_teacher(options: RunOptions, device: torch.device) -> Teacher:
     given = options.teacher
     if given.sam == "regions":
         return load_regions()
-    names = ("points_per_side", "points_per_batch", "iou_threshold", "stability_threshold", "nms_threshold", "min_area")
-    changed = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+    changed = {name: getattr(given, name) for name in TEACHER_OPTIONS if getattr(given, name) is not None}
     return load_sam(given.sam, replace(PRESETS[given.preset], **changed), device)
 
 
 def make_masks(job: Job, inputs: list[Input]) -> None:
     """Stage 1: the teacher's masks of every view."""
     teacher = load_teacher(job.options, pick_device(job.options.machine.device))
-    job.begin("masks", _made_masks_with(job, teacher), teacher.weights)
+    resolved = {name: value for name, value in teacher.options().items() if name in TEACHER_OPTIONS}
+    job.begin("masks", _made_masks_with(job, teacher), teacher.weights, resolved)
     for item, panorama in job.each("masks", inputs, lambda item: job.run.file("masks", item.stem).exists()):
         geometry = panorama.geometry
         views = job.views(panorama)
@@ -124,7 +128,7 @@ def label(job: Job, inputs: list[Input], assistant: Assistant) -> None:
     """Stage 2: the assistant's merged probabilities, the ensemble, and the label maps read off it."""
     if not job.run.record("masks"):
         raise GoodSAMError(f"{job.run.root}: has no masks yet; run `goodsam masks` first, with the same options.")
-    job.begin("label", _made_labels_with(job, assistant), assistant.weights)
+    job.begin("label", _made_labels_with(job, assistant), assistant.weights, {})
     masked = [item for item in inputs if job.run.file("masks", item.stem).exists()]
     known = job.run.inputs()
     forgotten = [item for item in inputs if item not in masked and "left_out" not in known[item.stem]]
@@ -239,19 +243,21 @@ def train(job: Job, inputs: list[Input]) -> None:
     name, folder = resolve_start(job.options.student.student, job.options.student.init)
     start = weights.weight_files(name, folder) if folder is not None else ()
     before = job.run.record("train")
-    made_with = _made_student_with(job, labelled, [item.sha256 for item in start])
-    fingerprint = job.begin("train", made_with, start)
+    scene, precision = look_at(labelled, job.options, job.run), resolve_precision(job.options)
+    resolved = {"train_size": f"{scene.size[0]}x{scene.size[1]}", "precision": precision, "init": name}
+    made_with = _made_student_with(job, labelled, [item.sha256 for item in start], resolved)
+    fingerprint = job.begin("train", made_with, start, resolved)
     if before and before["fingerprint"] != fingerprint:
         log.info("train: the panoramas or options differ from the last training; a new student is trained.")
     if job.run.record("train")["finished"] and job.run.student.exists():
         log.info("train: already done.")
         return
-    facts = train_student(job.run, labelled, job.options, fingerprint, job.progress)
+    facts = train_student(job.run, labelled, scene, job.options, fingerprint, job.progress)
     job.run.finish("train", **facts)
 
 
-def _made_student_with(job: Job, inputs: list[Input], start: list[str]) -> dict[str, Any]:
-    training = asdict(job.options.train)
+def _made_student_with(job: Job, inputs: list[Input], start: list[str], resolved: dict[str, Any]) -> dict[str, Any]:
+    training = asdict(job.options.train) | {name: resolved[name] for name in ("train_size", "precision")}
     for name in ("checkpoint_every", "workers"):  # neither changes the student
         training.pop(name)
     return {

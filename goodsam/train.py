@@ -53,13 +53,14 @@ class Distiller(nn.Module):
 
 
 def train_student(
-    run: Run, inputs: list[Input], options: RunOptions, fingerprint: str, progress: Progress
+    run: Run, inputs: list[Input], scene: Scene, options: RunOptions, fingerprint: str, progress: Progress
 ) -> dict[str, Any]:
     """Train the student on the targets of a run and write `RUN/student`.
 
     Args:
         run: with ensemble and assistant probabilities (and features, where the assistant has any) of all inputs.
         inputs: the panoramas.
+        scene: their size and classes, from `look_at`.
         options: of student, loss and training.
         fingerprint: of this training; a checkpoint with another is not used.
         progress: shows steps and loss.
@@ -68,8 +69,8 @@ def train_student(
     """
     training = options.train
     on_cpu = pick_device(options.machine.device).type == "cpu"
-    accelerator = Accelerator(cpu=on_cpu, mixed_precision=_precision(training.precision))
-    scene = look_at(inputs, options, run)
+    precision = resolve_precision(options)
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
     student = new_student(options.student.student, scene.label_set, options.student.init, training.seed)
     module: nn.Module = Distiller(student, MKALoss(options.loss, student.channels, _levels(run, inputs)))
     if accelerator.num_processes > 1 and not on_cpu:
@@ -166,10 +167,13 @@ def _levels(run: Run, inputs: list[Input]) -> dict[int, int]:
     return {level: len(values) for level, values in targets.read_features(path).items()} if path.exists() else {}
 
 
-def _precision(asked: str) -> str:
-    if asked == "auto":
-        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
-    return {"fp32": "no"}.get(asked, asked)
+def resolve_precision(options: RunOptions) -> str:
+    """ "fp32", "bf16" or "fp16": what `--precision auto` comes to on the device."""
+    asked = options.train.precision
+    if asked != "auto":
+        return asked
+    on_cuda = pick_device(options.machine.device).type == "cuda"
+    return "bf16" if on_cuda and torch.cuda.is_bf16_supported() else "fp32"
 
 
 def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -71,6 +71,8 @@ def test_run_yaml_records_options_versions_and_weights(finished: Path, world: Pa
     value = yaml.safe_load((finished / "run.yaml").read_text())
     assert value["options"]["sam"] == "regions"
     assert value["options"]["temperature"] == 2.0
+    assert value["options"]["train_size"] == "96x512"  # resolved
+    assert value["options"]["precision"] == "fp32"
     assert value["versions"]["goodsam"] == goodsam.__version__
     (weights,) = value["weights"]
     assert weights["sha256"] == files.sha256_of(world / "assistant.onnx")
@@ -228,6 +230,7 @@ def test_bad_inputs_are_left_out_named_and_counted(
     assert set(left_out) == {"empty", "text", "cut", "square"}
     assert "--vfov" in left_out["square"]
     assert "4 of 6 inputs were left out" in caplog.text
+    assert "panoramas of 512x96 pixels span 67.5 degrees of pitch (--vfov), seen through 8 crops" in caplog.text
     with pytest.raises(GoodSAMError, match="4 of 6 inputs were left out"):
         label_run(photos, run, world, strict=True)
 
@@ -324,13 +327,13 @@ def kill_when(arguments: list[str], ready: Path, pattern: str, number: int) -> N
 
 
 def test_kill_in_each_stage_then_the_same_command(world: Path, tmp_path: Path) -> None:
-    photos = tiny.write_panoramas(tmp_path / "photos", 6)
+    photos = tiny.write_panoramas(tmp_path / "photos", 10)
     out = tmp_path / "RUN"
     arguments = command(photos, out, world)
     kill_when(arguments, out, "masks/*.json.gz", 2)
-    assert len(list(out.glob("masks/*.json.gz"))) < 6
+    assert len(list(out.glob("masks/*.json.gz"))) < 10
     kill_when(arguments, out, "labels/*.png", 2)
-    assert len(list(out.glob("labels/*.png"))) < 6
+    assert len(list(out.glob("labels/*.png"))) < 10
     kill_when(arguments, out, "train/checkpoint.pt", 1)
     assert not (out / "student").exists()
     subprocess.run(arguments, check=True, stderr=subprocess.DEVNULL)
