@@ -62,6 +62,14 @@ def test_wrong_yaml_is_one_sentence(tmp_path: Path, text: str, sentence: str) ->
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["paper", "laptop"])
+def test_the_configs_of_the_repository_are_options(name: str) -> None:
+    given = read_config(Path(__file__).parents[1] / "configs" / f"{name}.yaml")
+    flat, defaults = run_options(**given).flat(), RunOptions().flat()
+    for key in given:
+        assert defaults[key] is None or type(flat[key]) is type(defaults[key]), key  # YAML takes 6e-4 for a text
+
+
 def test_sizes_and_shards() -> None:
     assert parse_size("200x1024", "--train-size") == (200, 1024)
     assert parse_shard(None) == (0, 1)

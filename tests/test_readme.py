@@ -76,6 +76,7 @@ def desk(tmp_path: Path, hub: dict[str, Path], monkeypatch: pytest.MonkeyPatch) 
     Image.open(tmp_path / "PHOTOS" / "pano00.png").save(tmp_path / "photo.jpg")
     tiny.write_assistant(tmp_path / "segmenter.onnx")
     shutil.copytree(hub["nvidia/segformer-b5-finetuned-cityscapes-1024-1024"], tmp_path / "YOUR_SEGMENTER")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("goodsam.weights.snapshot_download", lambda name, **_: str(hub[name]))
     return tmp_path
@@ -107,6 +108,13 @@ def test_there_are_commands() -> None:
 def test_make_has_the_targets_that_the_readme_names() -> None:
     for target in ("test", "install", "lint"):
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_pip_takes_the_package_and_its_extra() -> None:
+    """Without fetching anything: what is installed already is enough to build the metadata and meet it."""
+    (line,) = (line for line in COMMANDS if line.startswith("pip install"))
+    offline = ["--dry-run", "--no-build-isolation", "--no-index", "--quiet"]
+    subprocess.run([sys.executable, "-m", *shlex.split(line), *offline], cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("line", [line for line in GOODSAM if line.startswith("goodsam distill")])
