@@ -1,9 +1,9 @@
 """The one training loop.
 
 One process: `goodsam train PANORAMAS --out RUN` (or `distill`). Several GPUs: `accelerate launch -m goodsam train ...`
-(or `torchrun --nproc_per_node N -m goodsam train ...`) with the same arguments; `--batch-size` is over all processes. A killed training goes on from its last checkpoint when
-the same command is given again, and its next step has the loss that it would have had: what a step draws at random
-depends on the seed and the step alone.
+or `torchrun --nproc_per_node N -m goodsam train ...` with the same arguments; `--batch-size` is over all processes. A
+killed training goes on from its last checkpoint when the same command is given again, and its next step has the loss
+that it would have had: what a step draws at random depends on the seed and the step alone.
 """
 
 import logging
