@@ -73,12 +73,17 @@ class RichProgress:
 
 
 def _run(panoramas: Path, out: Path, options: RunOptions | None, stages: tuple[str, ...] | None = None) -> None:
-    from transformers.utils.logging import disable_progress_bar
-
     from goodsam import pipeline
 
-    disable_progress_bar()  # of writing one small file
+    _quiet()
     pipeline.distill(panoramas, out, options or RunOptions(), stages or pipeline.STAGES, RichProgress())
+
+
+def _quiet() -> None:
+    """No bars of transformers for reading and writing one file; the hub's, for downloads, stay."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
 
 
 @app.command
@@ -127,6 +132,7 @@ def predict(
     """Label images: uint8 label maps of the images' own size, colour overlays, class shares by solid angle (CSV)."""
     from goodsam import predictor
 
+    _quiet()
     predictor.predict_files(
         predictor.load(model, device),
         inputs,
@@ -164,6 +170,7 @@ def evaluate(
     """Score a student, an assistant or label maps against labels: a table, and metrics.json with --out."""
     from goodsam import evaluation as scoring
 
+    _quiet()
     result = scoring.evaluate(
         subject, data, views=views, view_scale=view_scale, projection=projection, vfov=vfov, horizon=horizon,
         width=width, limit=limit, out=out, device=device,

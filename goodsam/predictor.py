@@ -171,7 +171,7 @@ def predict_files(
             raise GoodSAMError(f"--format {name}: must be one or more of {', '.join(FORMATS)}, separated by commas.")
     found = _gather(inputs)
     rows: list[tuple[str, np.ndarray]] = []
-    pace = Pace("predict", len(found), [])
+    pace = Pace("predict", len(found), [out])
     for stem, path in (progress or Silent()).track(found.items(), len(found), "predict"):
         try:
             prediction = predictor.predict(path, wrap=wrap, width=width, vfov=vfov, horizon=horizon)
