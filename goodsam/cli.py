@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from cyclopts import App, Parameter
 from cyclopts.config import Dict
@@ -181,15 +181,11 @@ def evaluate(
 @app.meta.default
 def launcher(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], config: Config = None) -> None:
     """Read --config, then hand over to the verb."""
-    if config is not None:
-        values = read_config(config)
-        verb = tokens[0] if tokens else ""
-        app.config = (Dict({verb: _of_verb(verb, values)}, allow_unknown=True),)
+    values = read_config(config) if config is not None else {}
+    given = {name.replace("_", "-"): value for name, value in values.items() if value is not None}
+    # `read_config` has refused unknown keys by now; with no file, what an earlier call in this process set is undone.
+    app.config = (Dict({tokens[0]: given}, allow_unknown=True),) if tokens and given else ()
     app(tokens)
-
-
-def _of_verb(verb: str, values: dict[str, Any]) -> dict[str, Any]:
-    return {name.replace("_", "-"): value for name, value in values.items() if value is not None}
 
 
 @contextlib.contextmanager
