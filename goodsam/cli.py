@@ -178,6 +178,32 @@ def evaluate(
     Console().print(scoring.table(result))
 
 
+@app.command
+def streetworld(
+    *,
+    out: Annotated[Path, Parameter(help="Folder for images/, labels/, instances/ and scenes.json.")],
+    scenes: Annotated[int, Parameter(help="How many scenes, count.")] = 20,
+    seed: Annotated[int, Parameter(help="Seed of the world; same seed, same bytes.")] = 0,
+    camera: Annotated[
+        Literal["pinhole", "panorama", "strip"], Parameter(help="Pinhole, full sphere, or 360 x 70 degrees.")
+    ] = "strip",
+    style: Annotated[Literal["source", "target"], Parameter(help="Which of the two cities.")] = "source",
+    size: Annotated[
+        str | None, Parameter(help="HxW in pixels; default 480x640, 512x1024 or 400x2048 by camera.")
+    ] = None,
+    first: Annotated[int, Parameter(help="Index of the first scene, count.")] = 0,
+    workers: Annotated[int, Parameter(help="Processes that render side by side, count.")] = 1,
+) -> None:
+    """Render procedural street scenes with exact labels (needs the extra goodsam[streetworld])."""
+    from goodsam.config import parse_size
+    from goodsam.streetworld import write_scenes
+
+    pixels = parse_size(size, "--size") if size else None
+    ticks = RichProgress().track(range(scenes), scenes, "streetworld")
+    next(ticks, None)
+    write_scenes(out, scenes, seed, camera, style, pixels, first, workers, done=lambda _: next(ticks, None))
+
+
 @app.meta.default
 def launcher(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], config: Config = None) -> None:
     """Read --config, then hand over to the verb."""

@@ -12,7 +12,7 @@ from PIL import Image
 
 from goodsam import __version__
 
-VERBS = ("distill", "masks", "label", "train", "predict", "evaluate")
+VERBS = ("distill", "masks", "label", "train", "predict", "evaluate", "streetworld")
 
 
 def goodsam(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -98,3 +98,17 @@ def test_strict_and_exit_status(tmp_path: Path) -> None:
     strict = goodsam("masks", photos, "--out", tmp_path / "RUN", "--sam", "regions", "--strict")
     assert strict.returncode == 1
     assert "1 of 2 inputs were left out" in strict.stderr
+
+
+def test_streetworld_renders_labelled_scenes(tmp_path: Path) -> None:
+    pytest.importorskip("embreex")
+    given = ("--scenes", 2, "--seed", 5, "--camera", "strip", "--style", "target", "--size", "40x208")
+    done = goodsam("streetworld", "--out", tmp_path / "world", *given)
+    assert done.returncode == 0, done.stderr
+    for folder, suffix in (("images", "jpg"), ("labels", "png"), ("instances", "png")):
+        assert [path.name for path in sorted((tmp_path / "world" / folder).iterdir())] == [
+            f"00000.{suffix}", f"00001.{suffix}",
+        ]  # fmt: skip
+    wrong = goodsam("streetworld", "--out", tmp_path / "world", "--scenes", 0)
+    assert wrong.returncode == 1
+    assert "--scenes 0: must be at least 1" in wrong.stderr

@@ -160,6 +160,12 @@ def _own_classes(desk: Path) -> str:
     return "own.yaml"
 
 
+def test_the_street_world_command(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = (line for line in GOODSAM if line.startswith("goodsam streetworld"))
+    run(line.replace("--scenes 20", "--scenes 1 --size 40x208"), monkeypatch)
+    assert (desk / "WORLD" / "labels" / "00000.png").exists()
+
+
 def test_the_shard_commands(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [line for line in GOODSAM if line.split()[1] in ("masks", "label", "train")]
     assert len(lines) == 5
