@@ -201,7 +201,11 @@ def streetworld(
     pixels = parse_size(size, "--size") if size else None
     ticks = RichProgress().track(range(scenes), scenes, "streetworld")
     next(ticks, None)
-    write_scenes(out, scenes, seed, camera, style, pixels, first, workers, done=lambda _: next(ticks, None))
+
+    def done(_: int) -> None:
+        next(ticks, None)
+
+    write_scenes(out, scenes, seed, camera, style, pixels, first, workers, done)
 
 
 @app.meta.default
