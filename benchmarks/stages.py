@@ -26,8 +26,9 @@ from goodsam import pipeline, predictor
 from goodsam.config import RunOptions, run_options
 from goodsam.files import list_images
 from goodsam.panorama import Panorama, read_panorama
-from goodsam.student import MEAN, STD, load_student, new_student
+from goodsam.student import load_student, new_student
 from goodsam.teachers.assistant import load_assistant, predict_views
+from goodsam.teachers.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from goodsam.views import cut, lay_views
 
 PEERS = {
@@ -94,7 +95,7 @@ def peer_predict(options: argparse.Namespace) -> int:
     """Resize, forward, upsample, arg max: what a script would do."""
     model = load_student(options.out / "student").model.eval()
     height, width = (int(side) for side in options.train_size.split("x"))
-    mean, std = (torch.tensor(value)[:, None, None] for value in (MEAN, STD))
+    mean, std = (torch.tensor(value)[:, None, None] for value in (IMAGENET_MEAN, IMAGENET_STD))
     for panorama in panoramas(options):
         image = torch.from_numpy(panorama.pixels).permute(2, 0, 1)[None].float() / 255
         small = (F.interpolate(image, (height, width), mode="bilinear", antialias=True) - mean) / std

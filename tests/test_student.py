@@ -17,9 +17,7 @@ from transformers import (
 from goodsam.errors import GoodSAMError
 from goodsam.labels import LABEL_SETS, LabelSet
 from goodsam.student import (
-    MEAN,
     SIZES,
-    STD,
     Student,
     load_student,
     new_student,
@@ -27,6 +25,7 @@ from goodsam.student import (
     resolve_start,
     save_student,
 )
+from goodsam.teachers.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
 CLASSES = LabelSet("lot", ("road", "sky", "car"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
 
@@ -89,7 +88,7 @@ def test_an_unknown_size_lists_the_known() -> None:
 
 
 def plain_logits(model: torch.nn.Module, values: torch.Tensor) -> torch.Tensor:
-    mean, std = torch.tensor(MEAN).reshape(1, 3, 1, 1), torch.tensor(STD).reshape(1, 3, 1, 1)
+    mean, std = torch.tensor(IMAGENET_MEAN).reshape(1, 3, 1, 1), torch.tensor(IMAGENET_STD).reshape(1, 3, 1, 1)
     return model(pixel_values=(values - mean) / std).logits
 
 
@@ -104,7 +103,7 @@ def test_without_wrapping_logits_are_those_of_transformers(student: Student, siz
 
 def test_features_are_those_of_transformers(student: Student) -> None:
     values = images(45, 64)
-    mean, std = torch.tensor(MEAN).reshape(1, 3, 1, 1), torch.tensor(STD).reshape(1, 3, 1, 1)
+    mean, std = torch.tensor(IMAGENET_MEAN).reshape(1, 3, 1, 1), torch.tensor(IMAGENET_STD).reshape(1, 3, 1, 1)
     with torch.no_grad():
         ours = student(values).features
         theirs = student.model.segformer((values - mean) / std, output_hidden_states=True).hidden_states
@@ -178,7 +177,7 @@ def test_the_first_convolution_sees_the_right_edge_from_the_left_only_with_wrapp
 @pytest.mark.parametrize("wrap", [False, True])
 def test_the_first_convolution_equals_a_padded_one(student: Student, wrap: bool) -> None:
     values = images(32, 64)
-    normal = (values - torch.tensor(MEAN).reshape(1, 3, 1, 1)) / torch.tensor(STD).reshape(1, 3, 1, 1)
+    normal = (values - torch.tensor(IMAGENET_MEAN).reshape(1, 3, 1, 1)) / torch.tensor(IMAGENET_STD).reshape(1, 3, 1, 1)
     padded = np.pad(normal.numpy(), ((0, 0), (0, 0), (0, 0), (3, 3)), mode="wrap" if wrap else "constant")
     padded = np.pad(padded, ((0, 0), (0, 0), (3, 3), (0, 0)))
     conv = student.model.segformer.stages[0].patch_embeddings.proj

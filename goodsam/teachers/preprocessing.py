@@ -51,8 +51,8 @@ class Preprocessing:
     def enlarge(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         """Mask logits (N, h', w') at the image's size: padding undone, bilinear, as each model's processor does.
 
-        As two small matrices, since what it does to rows and to columns is linear and independent: a third of the time
-        of resizing to the network's input and then to the image, and the large one in between is never held.
+        As two small matrices, since what it does to rows and to columns is linear and independent: less work
+        than resizing to the network's input and then to the image, and the large one in between is never held.
         """
         scaled, padded = self.scaled_size(size), self.input_size
         if self.longest_edge is None:

@@ -23,7 +23,7 @@ from goodsam.weights import WeightFile
 
 @dataclass(frozen=True)
 class RegionOptions:
-    """How images are cut into regions; figures chosen on CamVid for accuracy within 0.35 s a view of 400x512."""
+    """How images are cut into regions; figures chosen on CamVid (`benchmarks/regions.py`)."""
 
     scale: float = 60.0
     """Felzenszwalb's k, no unit: how much more two regions must differ than within themselves to stay apart."""
