@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install test lint types check-fast peers peers-fixture clean help
+.PHONY: install demo test lint types check-fast peers peers-fixture clean help
 
 help:
 	@echo "make install   virtual environment in .venv with everything (torch for the CPU)"
+	@echo "make demo      the whole method on rendered streets, offline: goodsam-demo/report.html (about 8 minutes)"
 	@echo "make test      lint, types and all tests"
 	@echo "make lint      style only"
 	@echo "make peers     second environment for comparing with other mask generators (5.5 GB)"
@@ -19,6 +20,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
+
+demo: $(STAMP)
+	$(BIN)/goodsam demo --out goodsam-demo
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -54,7 +54,13 @@ def predict(student: str | Path, inputs: "Iterable[str | Path]", *, out: str | P
 
 
 def evaluate(subject: str, data: str, **options: Any) -> "Evaluation":
-    """Score a SUBJECT (`student:DIR`, `assistant:ID`, `labels:DIR`) on DATA (`folder:IMAGES,LABELS`)."""
+    """Score a SUBJECT on DATA.
+
+    Args:
+        subject: `student:DIR`, `assistant:ID` or `labels:DIR`.
+        data: `folder:IMAGES,LABELS[,LABELSET]` or `streetworld:ROOT`.
+        options: of `goodsam.evaluation.evaluate`.
+    """
     from goodsam import evaluation
 
     return evaluation.evaluate(subject, data, **options)

@@ -152,15 +152,21 @@ def evaluate(
     subject: Annotated[str, Parameter(help="student:DIR, assistant:ID or labels:DIR (label maps on disk).")],
     /,
     *,
-    data: Annotated[str, Parameter(help="folder:IMAGES,LABELS[,LABELSET]: same stems, uint8 ids, 255 ignored.")],
+    data: Annotated[
+        str, Parameter(help="folder:IMAGES,LABELS[,LABELSET]: same stems, uint8 ids, 255 ignored; or streetworld:ROOT.")
+    ],
     views: Annotated[
         Literal["whole", "crops", "tangent"], Parameter(help="How an assistant sees panoramas.")
     ] = "crops",
     view_scale: Annotated[float, Parameter(help="Factor by which a view is enlarged before the assistant.")] = 1.0,
     projection: Annotated[
-        Literal["panorama", "photo"], Parameter(help="photo: ordinary photographs, nothing wraps.")
-    ] = "panorama",
-    vfov: Annotated[float | None, Parameter(help="Vertical field of view, degrees; default 360 * H / W.")] = None,
+        Literal["panorama", "photo"] | None,
+        Parameter(help="photo: ordinary photographs, nothing wraps; default what the data says, else panorama."),
+    ] = None,
+    vfov: Annotated[
+        float | None,
+        Parameter(help="Vertical field of view, degrees; default what the data says, else 360 * H / W."),
+    ] = None,
     horizon: Annotated[float | None, Parameter(help="Row of the horizon, pixels from the top; default H / 2.")] = None,
     width: Annotated[int | None, Parameter(help="Pixels at which a student sees them; default as trained.")] = None,
     limit: Annotated[int | None, Parameter(help="Use only the first so many images; default all.")] = None,
@@ -179,15 +185,40 @@ def evaluate(
 
 
 @app.command
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="Folder of the demo; the same command resumes.")] = Path("goodsam-demo"),
+    fast: Annotated[bool, Parameter(help="Fewer panoramas and steps: about two minutes in place of eight.")] = False,
+) -> None:
+    """Show the whole method on rendered streets, offline: metrics.json and report.html."""
+    from goodsam import demo as showing
+
+    _quiet()
+    result = showing.run_demo(out, showing.FAST if fast else showing.FULL, RichProgress())
+    for table in showing.tables(result):
+        Console().print(table)
+    Console().print(showing.farewell(result), highlight=False, soft_wrap=True)
+
+
+@app.command
 def streetworld(
     *,
     out: Annotated[Path, Parameter(help="Folder for images/, labels/, instances/ and scenes.json.")],
     scenes: Annotated[int, Parameter(help="How many scenes, count.")] = 20,
-    seed: Annotated[int, Parameter(help="Seed of the world; same seed, same bytes.")] = 0,
+    seed: Annotated[int | None, Parameter(help="Seed of the world; same seed, same bytes; default 0.")] = None,
     camera: Annotated[
         Literal["pinhole", "panorama", "strip"], Parameter(help="Pinhole, full sphere, or 360 x 70 degrees.")
     ] = "strip",
-    style: Annotated[Literal["source", "target"], Parameter(help="Which of the two cities.")] = "source",
+    style: Annotated[
+        Literal["source", "target"] | None, Parameter(help="Which of the two cities; default source.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        Parameter(
+            help="In place of --seed and --style: source-train, source-test, target-unlabelled, target-dev (to choose "
+            "options on) or target-test (for final figures)."
+        ),
+    ] = None,
     size: Annotated[
         str | None, Parameter(help="HxW in pixels; default 480x640, 512x1024 or 400x2048 by camera.")
     ] = None,
@@ -196,8 +227,11 @@ def streetworld(
 ) -> None:
     """Render procedural street scenes with exact labels (needs the extra goodsam[streetworld])."""
     from goodsam.config import parse_size
-    from goodsam.streetworld import write_scenes
+    from goodsam.streetworld import Split, split_named, write_scenes
 
+    if split is not None and (seed is not None or style is not None):
+        raise GoodSAMError(f"--split {split}: sets seed and style; leave out --seed and --style.")
+    chosen = split_named(split) if split is not None else Split("", style or "source", seed or 0)
     pixels = parse_size(size, "--size") if size else None
     ticks = RichProgress().track(range(scenes), scenes, "streetworld")
     next(ticks, None)
@@ -205,7 +239,7 @@ def streetworld(
     def done(_: int) -> None:
         next(ticks, None)
 
-    write_scenes(out, scenes, seed, camera, style, pixels, first, workers, done)
+    write_scenes(out, scenes, chosen.seed, camera, chosen.style, pixels, first, workers, done)
 
 
 @app.meta.default

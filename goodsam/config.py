@@ -55,7 +55,7 @@ class TeacherOptions:
     """Masks from the SAM family, or regions without any weights."""
 
     sam: str = "facebook/sam-vit-huge"
-    """Hugging Face id or folder of a SAM, SAM-HQ, SAM 2 or SAM 2.1 model, or `regions` (training-free)."""
+    """Hugging Face id or folder of a SAM, SAM-HQ, SAM 2 or SAM 2.1 model, `regions` (training-free), or `street`."""
     preset: Literal["fast", "balanced", "dense"] = "balanced"
     """How many prompts and how strict the filters: 16, 24 or 32 points per side. Options below change single ones."""
     points_per_side: int | None = None
@@ -77,7 +77,7 @@ class AssistantOptions:
     """The teacher assistant: a semantic segmenter trained on ordinary photos."""
 
     assistant: str = "nvidia/segformer-b5-finetuned-cityscapes-1024-1024"
-    """Hugging Face id or folder of a semantic or universal segmenter, or an .onnx file."""
+    """Hugging Face id or folder of a semantic or universal segmenter, an .onnx file, or `street`."""
     label_set: str | None = None
     """Built-in name (cityscapes19, densepass13) or FILE.yaml; default the assistant's own classes."""
 
@@ -99,7 +99,7 @@ class StudentOptions:
     student: Literal["t", "s", "m"] = "t"
     """Size: t = MiT-B0 (3.7 M parameters), s = MiT-B1 (13.7 M), m = MiT-B2 (24.7 M)."""
     init: str | None = None
-    """`random`, or a SegFormer or MiT checkpoint (hub id or folder); default nvidia/mit-b*, ImageNet weights."""
+    """`random`, `street`, or a SegFormer or MiT checkpoint (hub id or folder); default nvidia/mit-b*, from ImageNet."""
 
 
 @dataclass(frozen=True, kw_only=True)

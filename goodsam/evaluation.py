@@ -27,7 +27,7 @@ def evaluate(
     *,
     views: str = "crops",
     view_scale: float = 1.0,
-    projection: Literal["panorama", "photo"] = "panorama",
+    projection: Literal["panorama", "photo"] | None = None,
     vfov: float | None = None,
     horizon: float | None = None,
     out: Path | str | None = None,
@@ -42,11 +42,13 @@ def evaluate(
 
     Args:
         subject: `student:DIR`, `assistant:ID`, or `labels:DIR` (label maps in the data's label set, same stems, .png).
-        data: what `datasets.parse_data` takes, such as `folder:IMAGES,LABELS`.
+        data: what `datasets.parse_data` takes, such as `folder:IMAGES,LABELS` or `streetworld:ROOT`.
         views: how an assistant sees a panorama: "whole", "crops", "tangent" or "auto".
         view_scale: factor by which an assistant's views are enlarged before it sees them.
-        projection: "photo" for ordinary flat photos: nothing wraps, and an assistant sees the whole photo.
-        vfov: vertical field of view of panoramas, degrees; None for square pixels.
+        projection: "photo" for ordinary flat photos: nothing wraps, and an assistant sees the whole photo; None for
+            what the data says they are, "panorama" where it does not.
+        vfov: vertical field of view of panoramas, degrees; None for what the data says, square pixels where it does
+            not.
         horizon: row of pitch 0 in the image, pixels from the upper edge; None for the middle.
         out: a folder for metrics.json or a .json file; None writes only for a student in a run, to RUN/metrics.json.
         limit: the first so many images alone.
@@ -55,11 +57,13 @@ def evaluate(
     Raises:
         GoodSAMError: a subject or data set that is not there or not readable, or label sets that do not fit.
     """
-    if projection not in ("panorama", "photo"):
+    if projection not in (None, "panorama", "photo"):
         raise GoodSAMError(f"--projection {projection}: must be panorama or photo.")
     if limit is not None and limit < 1:
         raise GoodSAMError(f"--limit {limit}: must be at least 1.")
     dataset = parse_data(data)
+    projection = projection or dataset.projection or "panorama"
+    vfov = dataset.vfov if vfov is None else vfov
     predict = load_subject(subject, dataset, SubjectOptions(views, view_scale, device, width))
     scores = Scores(dataset.label_set)
     for stem, image_path, label_path in list(dataset)[:limit]:

@@ -150,10 +150,13 @@ def mapping(classes: Sequence[str], target: LabelSet) -> Tensor:
 
     Args:
         classes: the assistant's names, in its order.
-        target: the label set to reach. An assistant's class that no target class is made of is dropped.
+        target: the label set to reach. An assistant's class that no target class is made of is dropped; one whose
+            classes are the label set's own, in that order, has been mapped already.
     Raises:
         GoodSAMError: a class of the label set that the assistant cannot give.
     """
+    if tuple(classes) == target.names:
+        return torch.eye(len(target))
     matrix = torch.zeros(len(target), len(classes))
     for row, name in enumerate(target.names):
         for source in target.sources.get(name, (name,)):

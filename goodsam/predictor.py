@@ -19,6 +19,7 @@ from goodsam.labels import LabelSet
 from goodsam.panorama import Geometry, Panorama, geometry_of, read_panorama
 from goodsam.progress import Pace, Progress, Silent, pick_device
 from goodsam.student import STRIDE, Student, load_student, resize
+from goodsam.weights import STREET, resolve
 
 log = logging.getLogger(__name__)
 
@@ -134,12 +135,15 @@ def _pixels_of(
 
 
 def load(folder: str | Path, device: str = "auto") -> Predictor:
-    """A predictor from a `RUN/student` folder, or any SegFormer folder in Hugging Face format.
+    """A predictor from a `RUN/student` folder, any SegFormer folder in Hugging Face format, or "street".
+
+    "street" is the street world's student start, which has seen rendered pinhole pictures alone.
 
     Raises:
         GoodSAMError: not such a folder.
     """
-    return Predictor(load_student(Path(folder)), pick_device(device))
+    path = resolve(STREET, "student") if folder == STREET else Path(folder)
+    return Predictor(load_student(path), pick_device(device))
 
 
 def predict_files(

@@ -76,7 +76,7 @@ def train_student(
     if accelerator.num_processes > 1 and not on_cpu:
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
     module.to(accelerator.device)  # before the optimiser, so that a checkpoint's moments land beside their parameters
-    optimizer = torch.optim.AdamW(_groups(module, training.weight_decay), lr=training.learning_rate)
+    optimizer = torch.optim.AdamW(parameter_groups(module, training.weight_decay), lr=training.learning_rate)
     first = load_checkpoint(run.train, fingerprint, module, optimizer)
     log.info("train: %s", _outlook(student, len(inputs), scene, training, first, accelerator))
     order = Order(len(inputs), training, first, accelerator.process_index, accelerator.num_processes)
@@ -176,7 +176,7 @@ def resolve_precision(options: RunOptions) -> str:
     return "bf16" if on_cuda and torch.cuda.is_bf16_supported() else "fp32"
 
 
-def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices and kernels decay, biases and normalisation do not."""
     parameters = [item for item in module.parameters() if item.requires_grad]
     return [

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 import yaml
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
@@ -22,6 +23,16 @@ KNOWN_LICENCES = {
     "nvidia/": "NVIDIA Source Code License for SegFormer: non-commercial use only",
     "facebook/sam": "Apache-2.0",
     "facebook/mask2former-swin": "MIT code; weights trained on data with terms of its own (Cityscapes: non-commercial)",
+}
+
+STREET = "street"
+"""Name of the bundled models of the street world, for `--sam`, `--assistant`, `--init` and as a student."""
+_ASSETS = Path(__file__).parent / "assets"
+_STREET_FOLDERS = {
+    "--sam": "street-teacher",
+    "--assistant": "street-assistant",
+    "--init": "street-start",
+    "student": "street-start",
 }
 
 
@@ -43,16 +54,18 @@ class WeightFile:
 
 
 def resolve(name: str, option: str) -> Path:
-    """The local folder of a model: itself, or what the Hugging Face hub has by that id.
+    """The local folder of a model: itself, a bundled one, or what the Hugging Face hub has by that id.
 
     Safetensors are fetched; a `.bin` only where a model has nothing else.
 
     Args:
-        name: hub id or folder.
+        name: "street", a folder or a hub id. A folder of one's own that is named street is ./street.
         option: the option that named it, for the error ("--sam").
     Raises:
         GoodSAMError: neither a folder with a config.json nor a model that the hub gives.
     """
+    if name == STREET:
+        return _ASSETS / _STREET_FOLDERS[option]
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -77,10 +90,13 @@ def resolve(name: str, option: str) -> Path:
 def load_model(loader: Callable[..., T], folder: Path, option: str, **options: Any) -> T:
     """Call a transformers `from_pretrained` on a local folder so that nothing in the folder is executed.
 
+    Weights stored in half precision become float32, in which everything here computes unless autocast is on.
+
     Raises:
         GoodSAMError: the weights need code to be read, are damaged, or do not fit the model.
     """
     try:
+        options = {"dtype": torch.float32, **options}
         return loader(folder, local_files_only=True, trust_remote_code=False, weights_only=True, **options)
     except (pickle.UnpicklingError, SafetensorError, RuntimeError, OSError, ValueError, KeyError, ImportError) as error:
         text = str(error)

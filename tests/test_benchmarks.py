@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tiny
 from PIL import Image
+
+import goodsam
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,3 +40,48 @@ def test_regions_writes_a_row_for_each_way_to_cut(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "felzenszwalb" in done.stdout
     assert json.loads((tmp_path / "out.json").read_text())
+
+
+def test_colours_writes_a_row_for_each_style_and_classifier(tmp_path: Path) -> None:
+    pytest.importorskip("embreex", reason="the street world needs the `streetworld` extra")
+    command = [sys.executable, ROOT / "benchmarks" / "colours.py", "--small", "--json", tmp_path / "out.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    styles = json.loads((tmp_path / "out.json").read_text())["styles"]
+    assert list(styles) == ["source", "target"]
+    for style in styles.values():
+        assert "target-test" not in (style["train"], style["test"])
+        assert len(style["classifiers"]) == 4
+        for name, row in style["classifiers"].items():
+            assert 0 < row["miou"] < 1
+            assert name in done.stdout
+
+
+def test_ladder_goes_on_where_it_was_and_counts_as_evaluate_does(tmp_path: Path) -> None:
+    pytest.importorskip("embreex", reason="the street world needs the `streetworld` extra")
+    few = ["--unlabelled=2", "--test=2", "--spheres=1", "--choose=1", "--steps=2", "--batch-size=2", "--workers=1"]
+    sizes = ["--size=64x256", "--sphere-size=64x128", "--train-size=64x256", "--sam=regions"]
+    work, out = tmp_path / "work", tmp_path / "out.json"
+    command = [sys.executable, ROOT / "benchmarks" / "ladder.py", "--work", work, "--json", out, *few, *sizes]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = json.loads(out.read_text())
+    rows = {(row["data"], row["rung"]): row for row in result["rows"]}
+    assert len(rows) == 20
+    for (_, rung), row in rows.items():
+        assert rung in done.stdout
+        assert row["seconds"] > 0
+        assert all(item["low"] <= item["high"] for item in row["compared"])
+    assert sum(item["chosen"] for item in result["scales"]) == 2
+
+    labels = work / "rungs" / "target-test-strip-64x256" / "our-fusion" / "labels"
+    evaluation = goodsam.evaluate(f"labels:{labels}", f"streetworld:{work}/data/target-test-strip-64x256").to_json()
+    for name in ("miou", "boundary_f1", "seam_miou", "pixel_accuracy", "per_class"):
+        assert rows["strips", "our fusion"][name] == pytest.approx(evaluation[name])
+
+    lost = labels.parent / "counts" / "00001.npz"
+    lost.unlink()
+    before = {path: path.stat().st_mtime_ns for path in work.rglob("*.*") if path.suffix in (".png", ".npz", ".jpg")}
+    subprocess.run(command, capture_output=True, check=True)
+    made_again = {lost, labels / "00001.png"}
+    assert lost.exists()
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path not in made_again)
+    assert json.loads(out.read_text())["scales"] == result["scales"]

@@ -1,5 +1,6 @@
 """The command line, in a process as a user starts it: help, exit status, one sentence instead of a traceback."""
 
+import json
 import os
 import subprocess
 import sys
@@ -112,3 +113,23 @@ def test_streetworld_renders_labelled_scenes(tmp_path: Path) -> None:
     wrong = goodsam("streetworld", "--out", tmp_path / "world", "--scenes", 0)
     assert wrong.returncode == 1
     assert "--scenes 0: must be at least 1" in wrong.stderr
+
+
+def test_streetworld_splits_set_style_and_seed(tmp_path: Path) -> None:
+    pytest.importorskip("embreex")
+    given = ("--out", tmp_path / "world", "--scenes", 1, "--size", "40x208")
+    done = goodsam("streetworld", *given, "--split", "target-dev")
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "world" / "scenes.json").read_text())
+    assert (table["split"], table["style"], table["seed"]) == ("target-dev", "target", 202)
+    for more, message in (
+        (("--split", "target-dev", "--seed", 202), "leave out --seed and --style"),
+        (("--split", "source-dev"), "must be one of source-train, source-test, target-unlabelled"),
+    ):
+        wrong = goodsam("streetworld", *given, *more)
+        assert wrong.returncode == 1
+        assert message in " ".join(wrong.stderr.split())
+    plain = goodsam("streetworld", *given)
+    assert plain.returncode == 0, plain.stderr
+    table = json.loads((tmp_path / "world" / "scenes.json").read_text())
+    assert (table["split"], table["style"], table["seed"]) == (None, "source", 0)

@@ -28,6 +28,11 @@ def test_cityscapes_to_densepass_is_the_published_table() -> None:
     assert set(matrix.flatten().tolist()) == {0.0, 1.0}
 
 
+def test_classes_of_the_label_set_itself_stay_as_they_are() -> None:
+    # Its own sources (rider, truck, ...) are not asked for again.
+    assert torch.equal(mapping(DENSEPASS.names, DENSEPASS), torch.eye(13))
+
+
 def test_colorize_looks_up_each_pixel() -> None:
     labels = np.array([[0, 18], [255, 10]], dtype=np.uint8)
     expected = [[(128, 64, 128), (119, 11, 32)], [(0, 0, 0), (70, 130, 180)]]

@@ -102,12 +102,18 @@ def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_there_are_commands() -> None:
     assert len(GOODSAM) >= 10
-    assert set(COMMANDS) - set(GOODSAM) == {"make test", 'pip install ".[onnx]"'}
+    assert set(COMMANDS) - set(GOODSAM) == {"make demo", "make test", 'pip install ".[onnx]"'}
 
 
 def test_make_has_the_targets_that_the_readme_names() -> None:
-    for target in ("test", "install", "lint"):
+    for target in ("demo", "test", "install", "lint"):
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_make_demo_runs_the_demo() -> None:
+    """What `goodsam demo` does is tested in tests/demo."""
+    said = subprocess.run(["make", "--dry-run", "demo"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert said.splitlines()[-1].endswith("bin/goodsam demo --out goodsam-demo")
 
 
 def test_pip_takes_the_package_and_its_extra() -> None:
@@ -147,7 +153,7 @@ def test_the_commands_that_build_on_each_other(desk: Path, monkeypatch: pytest.M
     for line in GOODSAM:
         if line.startswith("goodsam predict"):
             run(line.replace("--out LABELS", "--out LABELS_OUT"), monkeypatch)
-        if line.startswith("goodsam evaluate"):
+        if line.startswith("goodsam evaluate") and "folder:" in line:
             run(f"{line},cityscapes19" if "student" not in line else f"{line},{_own_classes(desk)}", monkeypatch)
     assert (desk / "LABELS_OUT" / "labels" / "pano00.png").exists()
     assert (desk / "LABELS_OUT" / "overlay" / "pano00.jpg").exists()
@@ -160,10 +166,13 @@ def _own_classes(desk: Path) -> str:
     return "own.yaml"
 
 
-def test_the_street_world_command(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (line,) = (line for line in GOODSAM if line.startswith("goodsam streetworld"))
-    run(line.replace("--scenes 20", "--scenes 1 --size 40x208"), monkeypatch)
+def test_the_street_world_commands(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (render,) = (line for line in GOODSAM if line.startswith("goodsam streetworld"))
+    (score,) = (line for line in GOODSAM if "streetworld:WORLD" in line)
+    run(render.replace("--scenes 20", "--scenes 1 --size 40x208"), monkeypatch)
     assert (desk / "WORLD" / "labels" / "00000.png").exists()
+    run(f"{score} --out WORLD", monkeypatch)
+    assert (desk / "WORLD" / "metrics.json").exists()
 
 
 def test_the_shard_commands(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

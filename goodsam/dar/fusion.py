@@ -107,14 +107,26 @@ class _Painted:
 
 
 def _on_panorama(named: NamedMasks, foot: Footprint, best: Tensor) -> _Painted:
-    """All masks of a view moved to the panorama at once: nearest neighbour, since a mask has no half pixels."""
-    pixels, offsets = named.masks.pixels()
+    chosen, offsets = masks_in_footprint(named.masks, foot)
+    index = foot.index[chosen]
+    return _Painted(index, foot.weight[chosen] / best[index], offsets)
+
+
+def masks_in_footprint(masks: Masks, foot: Footprint) -> tuple[Tensor, np.ndarray]:
+    """All masks of a view moved to the panorama at once: nearest neighbour, since a mask has no half pixels.
+
+    Args:
+        masks: N masks on the view's pixels.
+        foot: the view's footprint on the panorama.
+    Returns:
+        places in the footprint's tensors, int64 (n,), one mask after the other, and offsets, int64 (N + 1,): mask i
+        has `foot.index[places[offsets[i]:offsets[i + 1]]]`, none where the panorama shows nothing of it.
+    """
+    pixels, offsets = masks.pixels()
     order = np.argsort(foot.nearest.numpy(), kind="stable")
-    seen = np.bincount(foot.nearest.numpy(), minlength=named.masks.size[0] * named.masks.size[1])
+    seen = np.bincount(foot.nearest.numpy(), minlength=masks.size[0] * masks.size[1])
     first = np.concatenate([[0], np.cumsum(seen)])
     lengths = seen[pixels]  # how many panorama pixels take this pixel of the view: 1 for crops, any for tangent views
     ends = np.concatenate([[0], np.cumsum(lengths)])
     place = np.repeat(first[pixels] - ends[:-1], lengths) + np.arange(ends[-1])
-    chosen = torch.from_numpy(order[place])
-    index = foot.index[chosen]
-    return _Painted(index, foot.weight[chosen] / best[index], ends[offsets])
+    return torch.from_numpy(order[place]), ends[offsets]

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from goodsam.datasets.folder import folder_data
+from goodsam.datasets.streetworld import streetworld_data
 from goodsam.errors import GoodSAMError
 from goodsam.labels import LabelSet
 
@@ -22,6 +23,14 @@ class Dataset(Protocol):
     def label_set_source(self) -> str:
         """What `labels.load_label_set` takes to give it: a name or a .yaml file."""
 
+    @property
+    def vfov(self) -> float | None:
+        """Vertical field of view of its panoramas, degrees; None where the data does not say."""
+
+    @property
+    def projection(self) -> Literal["panorama", "photo"] | None:
+        """Whether its images are panoramas or ordinary photos; None where the data does not say."""
+
     def __len__(self) -> int:
         """Number of images."""
 
@@ -32,7 +41,7 @@ class Dataset(Protocol):
         """A label map, uint8 (H, W): 0..C-1 of its label set, or 255."""
 
 
-KINDS: dict[str, Callable[[str], Dataset]] = {"folder": folder_data}
+KINDS: dict[str, Callable[[str], Dataset]] = {"folder": folder_data, "streetworld": streetworld_data}
 """Kind -> what makes the data set of the text after the colon."""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +26,10 @@ class FolderData:
     """What `labels.load_label_set` takes to give it."""
     items: tuple[tuple[str, Path, Path], ...]
     """Stem, image and label map, sorted by stem."""
+    vfov: float | None = None
+    """Vertical field of view of its panoramas, degrees; None where the data does not say."""
+    projection: Literal["panorama", "photo"] | None = None
+    """What its images are; None where the data does not say."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -54,16 +59,25 @@ def folder_data(where: str) -> FolderData:
     if len(parts) not in (2, 3) or not all(parts):
         raise GoodSAMError(f"--data folder:{where}: must be folder:IMAGES,LABELS or folder:IMAGES,LABELS,LABELSET.")
     source = parts[2] if len(parts) == 3 else "cityscapes19"
-    images, labels = list_images(Path(parts[0])), list_images(Path(parts[1]))
-    _refuse_unpaired(images, Path(parts[1]), labels, "label map")
-    _refuse_unpaired(labels, Path(parts[0]), images, "image")
+    return FolderData(load_label_set(source), source, pair_by_stem(Path(parts[0]), Path(parts[1])))
+
+
+def pair_by_stem(image_folder: Path, label_folder: Path) -> tuple[tuple[str, Path, Path], ...]:
+    """Stem, image and label map of all images of two folders, sorted by stem.
+
+    Raises:
+        GoodSAMError: a folder that is missing or empty, a stem that only one of the two has, a label map in a lossy
+            format.
+    """
+    images, labels = list_images(image_folder), list_images(label_folder)
+    _refuse_unpaired(images, label_folder, labels, "label map")
+    _refuse_unpaired(labels, image_folder, images, "image")
     for path in labels.values():
         if path.suffix.lower() not in _LOSSLESS:
             raise GoodSAMError(
                 f"{path}: a label map in a format that changes pixel values; give one of {', '.join(_LOSSLESS)}."
             )
-    items = tuple((stem, path, labels[stem]) for stem, path in images.items())
-    return FolderData(load_label_set(source), source, items)
+    return tuple((stem, path, labels[stem]) for stem, path in images.items())
 
 
 def _refuse_unpaired(those: dict[str, Path], folder: Path, others: dict[str, Path], what: str) -> None:

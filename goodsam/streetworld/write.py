@@ -13,6 +13,7 @@ from goodsam.files import write_image, write_json
 from goodsam.streetworld.cameras import CAMERAS, DEFAULT_SIZE, CameraKind, geometry
 from goodsam.streetworld.render import render
 from goodsam.streetworld.scene import Scene, build_scene
+from goodsam.streetworld.splits import split_of
 from goodsam.streetworld.styles import style_named
 
 
@@ -30,8 +31,8 @@ def write_scenes(
     """Render scenes `first` to `first + scenes` of a seed into `out`.
 
     Writes images/NNNNN.jpg, labels/NNNNN.png (uint8 ids of densepass13, 255 on the camera's own car),
-    instances/NNNNN.png (uint16, 0 where the label is 255) and scenes.json. Same arguments, same bytes, whatever the
-    number of workers.
+    instances/NNNNN.png (uint16, 0 where the label is 255) and scenes.json, whose `split` is the one that style and seed
+    belong to, or null. Same arguments, same bytes, whatever the number of workers.
 
     Args:
         out: folder, made if need be.
@@ -57,10 +58,12 @@ def write_scenes(
         entries.append(entry)
         if done:
             done(len(entries))
+    split = split_of(style, seed)
     write_json(
         out / "scenes.json",
         {
             "label_set": "densepass13",
+            "split": split.name if split else None,
             "seed": seed,
             "style": style,
             "camera": camera,

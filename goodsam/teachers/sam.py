@@ -44,7 +44,6 @@ def load_sam(name: str, options: SamOptions, device: torch.device | str = "cpu")
         folder,
         "--sam",
         config=_model_config(model_class, folder),
-        dtype=torch.float32,
         output_loading_info=True,
     )
     if report["missing_keys"]:
