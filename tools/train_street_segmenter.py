@@ -211,9 +211,8 @@ tags: [goodsam, street-world, segformer]
 # {title}
 
 A SegFormer of {parameters:.1f} M parameters with the {classes} classes of densepass13, trained from scratch on
-{pictures} rendered pinhole pictures (480x640) of GoodSAM's own street world,
-split `source-train`. It has
-never seen a real photo, a panorama or the style `target`: use it for `goodsam demo` and `benchmarks/`, not on photos.
+{pictures} rendered pinhole pictures (480x640) of GoodSAM's own street world, split `source-train`. It has never seen a
+real photo, a panorama or the style `target`: use it for `goodsam demo` and `benchmarks/`, not on photos.
 
 Made by
 

@@ -72,6 +72,31 @@ class SamTeacher:
         ious = candidates.ious[kept].clamp(0, 1).tolist()  # an estimate, which may leave 0..1 by a little
         return masks_from_arrays(arrays, ious, candidates.stabilities[kept].tolist())
 
+    @torch.inference_mode()
+    def prompt(self, image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The three masks of single points, unfiltered.
+
+        Args:
+            image: uint8 (h, w, 3), RGB.
+            points: float (P, 2), x and y in pixels of the image, a pixel's centre at half-integers.
+        Returns:
+            bool (P, 3, h, w) and their predicted intersections over union, float32 (P, 3).
+        """
+        size = (image.shape[0], image.shape[1])
+        height, width = self._preprocessing.scaled_size(size)
+        # As transformers' processors scale points; the network itself adds the half pixel.
+        scaled = torch.from_numpy(points).float() * torch.tensor([width / size[1], height / size[0]]) - 0.5
+        embeddings = self._embed(image)
+        masks, ious = [], []
+        for batch in scaled.split(max(1, self._points_per_batch)):
+            outputs = self._model(
+                input_points=batch.to(self._model.device)[None, :, None], multimask_output=True, **embeddings
+            )
+            logits = self._preprocessing.enlarge(outputs.pred_masks.flatten(0, 2), size)
+            masks.append((logits > self._options.mask_threshold).unflatten(0, (-1, 3)).cpu().numpy())
+            ious.append(outputs.iou_scores[0].cpu().numpy())
+        return np.concatenate(masks), np.concatenate(ious)
+
     def _embed(self, image: np.ndarray) -> dict[str, Any]:
         """The image embedding, computed once an image, as keyword arguments of the network's forward."""
         try:
