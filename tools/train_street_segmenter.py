@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageFilter
+from street_training import Trained
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
@@ -25,7 +26,6 @@ from goodsam.labels import IGNORE, LABEL_SETS
 from goodsam.metrics import Scores
 from goodsam.student import SIZES, Student
 from goodsam.teachers.normalisation import IMAGENET_MEAN, IMAGENET_STD
-from goodsam.train import parameter_groups
 
 LABELS = LABEL_SETS["densepass13"]
 SHAPES: dict[str, dict[str, Any]] = {
@@ -36,7 +36,6 @@ SHAPES: dict[str, dict[str, Any]] = {
 CROPS = ((5, 224, 288), (4, 256, 320), (2, 352, 448))
 """Batch, height and width of a step, in turn: about equal in cost; several sizes, for views come in several."""
 HELD_OUT = 40
-WARMUP = 300
 
 
 def new_model(kind: str, seed: int) -> Student:
@@ -107,12 +106,12 @@ def batch(data: Path, stems: list[str], step: int, seed: int) -> tuple[Tensor, T
 
 
 def class_weights(data: Path, stems: list[str]) -> Tensor:
-    """One over the square root of a class's share of the pixels, mean 1, at most 4: rare classes count in mIoU."""
+    """One over the third root of a class's share of the pixels, mean 1, at most 4: rare classes count in mIoU."""
     counts = np.zeros(256)
     for stem in stems[:: max(1, len(stems) // 200)]:
         counts += np.bincount(np.asarray(read(data, stem)[1]).ravel(), minlength=256)
     share = counts[: len(LABELS)] / counts[: len(LABELS)].sum()
-    weights = 1 / np.sqrt(share + 1e-4)
+    weights = (share + 1e-4) ** (-1 / 3)
     return torch.from_numpy(np.minimum(weights / weights.mean(), 4)).float()
 
 
@@ -125,74 +124,51 @@ def loss_of(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 @torch.inference_mode()
 def validate(student: Student, data: Path, stems: list[str]) -> Scores:
     """Scores on whole held-out pictures."""
-    student.eval()
     scores = Scores(LABELS)
     for stem in stems:
         image, labels = read(data, stem)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
         logits = F.interpolate(student(pixels).logits, labels.size[::-1], mode="bilinear", align_corners=False)
         scores.add(np.asarray(labels), logits.argmax(1)[0].numpy().astype(np.uint8))
-    student.train()
     return scores
 
 
-def train(options: argparse.Namespace) -> tuple[Student, float]:
-    """The whole training, from the last checkpoint if there is one: the model and the seconds it took."""
+def train(options: argparse.Namespace) -> tuple[Student, Trained]:
+    """The training from its last checkpoint, if there is one, to its end: the model with averaged weights."""
     torch.set_num_threads(options.threads)
     stems = sorted(path.stem for path in (options.data / "images").glob("*.jpg"))
     held, stems = stems[-HELD_OUT:], stems[:-HELD_OUT]
     student = new_model(options.kind, options.seed).train()
-    optimizer = torch.optim.AdamW(parameter_groups(student, 0.01), lr=options.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, options.steps))
+    trained = Trained(student, options.steps, (2e-3, 8e-4), average=0.999)
     weights = class_weights(options.data, stems)
     checkpoint = options.work / "checkpoint.pt"
-    first, seconds = 0, 0.0
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True)
-        student.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        first, seconds = state["step"], state["seconds"]
-    began = since = time.perf_counter()
-    total = 0.0
-    for step in range(first, options.steps):
-        images, labels = batch(options.data, stems, step, options.seed)
+    trained.resume(checkpoint)
+    since, total = time.perf_counter(), 0.0
+    while trained.step < min(options.steps, options.until or options.steps):
+        images, labels = batch(options.data, stems, trained.step, options.seed)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.bf16):
             logits = student(images).logits
         loss = loss_of(logits, labels, weights)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        trained.learn(loss)
         total += loss.item()
-        if (step + 1) % 100 == 0:
-            pace = (time.perf_counter() - began) / (step + 1 - first)
-            print(f"step {step + 1}/{options.steps}: loss {total / 100:.3f}, {pace:.2f} s a step", flush=True)
-            total = 0.0
-        if (step + 1) % 500 == 0 or step + 1 == options.steps:
-            seconds += time.perf_counter() - since
+        if trained.step % 100 == 0:
+            trained.seconds += time.perf_counter() - since
             since = time.perf_counter()
-            save(checkpoint, student, optimizer, schedule, step + 1, seconds)
-        if (step + 1) % 1000 == 0 or step + 1 == options.steps:
-            print(f"held out: {summary(validate(student, options.data, held))}", flush=True)
-    return student, seconds
+            pace = trained.seconds / trained.step
+            print(f"step {trained.step}/{options.steps}: loss {total / 100:.3f}, {pace:.2f} s a step", flush=True)
+            total = 0.0
+        if trained.step % 500 == 0:
+            trained.save(checkpoint)
+        if trained.step % 1000 == 0:
+            print(f"held out: {summary(validate(averaged(trained, options), options.data, held))}", flush=True)
+    return averaged(trained, options), trained
 
 
-def rate(step: int, steps: int) -> float:
-    """Warm-up and cosine to 0, as a factor."""
-    warmup = min(WARMUP, max(1, steps // 10))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + float(np.cos(np.pi * (step - warmup) / max(1, steps - warmup))))
-
-
-def save(path: Path, student: Student, optimizer: Any, schedule: Any, step: int, seconds: float) -> None:
-    """All that a resume needs, whole or not at all."""
-    state = {"model": student.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({**state, "step": step, "seconds": seconds}, path.with_suffix(".new"))
-    path.with_suffix(".new").replace(path)
+def averaged(trained: Trained, options: argparse.Namespace) -> Student:
+    """A model with the averaged weights."""
+    student = new_model(options.kind, options.seed)
+    student.load_state_dict(trained.average)
+    return student.eval()
 
 
 def summary(scores: Scores) -> str:
@@ -218,7 +194,7 @@ Made by
 
     python tools/train_street_segmenter.py {kind} --steps {steps} --seed {seed}
 
-{hours:.1f} hours on one CPU core. On the {held} pictures held out of training: {summary}.
+{hours:.1f} hours on one CPU core, {done} steps. On the {held} pictures held out of training: {summary}.
 The figures on `source-test` and on panoramas are in docs/results.md. Stored in half precision.
 """
 PREPROCESSOR = {
@@ -241,17 +217,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that `goodsam streetworld` wrote")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=16000)
+    parser.add_argument("--until", type=int, help="stop at this step and write what there is; a later call goes on")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--learning-rate", type=float, default=8e-4)
     parser.add_argument("--threads", type=int, default=1, help="cores")
     parser.add_argument("--no-bf16", dest="bf16", action="store_false", help="on CPUs without bfloat16 instructions")
     options = parser.parse_args()
-    student, seconds = train(options)
-    write(student, seconds, options)
+    student, trained = train(options)
+    write(student, trained, options)
 
 
-def write(student: Student, seconds: float, options: argparse.Namespace) -> None:
+def write(student: Student, trained: Trained, options: argparse.Namespace) -> None:
     """The model folder: float16 safetensors, and a card with what it was made from."""
     stems = sorted(path.stem for path in (options.data / "images").glob("*.jpg"))
     student.model.half()  # before the validation, so that its figure is that of the file
@@ -265,8 +241,9 @@ def write(student: Student, seconds: float, options: argparse.Namespace) -> None
         pictures=len(stems) - HELD_OUT,
         held=HELD_OUT,
         steps=options.steps,
+        done=trained.step,
         seed=options.seed,
-        hours=seconds / 3600,
+        hours=trained.seconds / 3600,
         summary=summary(scores),
     )
     student.model.half()

@@ -1,6 +1,6 @@
 """Train the bundled teacher: a small SAM 2, class-agnostic, one point -> three masks, from scratch.
 
-    python tools/train_street_teacher.py --data STREETS --work CHECKPOINTS --out MODEL --steps 5000
+    python tools/train_street_teacher.py --data STREETS --work CHECKPOINTS --out MODEL
 
 STREETS holds images/NNNNN.jpg and instances/NNNNN.png of `goodsam streetworld` (pinhole, style source): 0 is ignored,
 1 is the sky. The same command goes on from the last checkpoint; the same seed gives the same model.
@@ -9,7 +9,6 @@ STREETS holds images/NNNNN.jpg and instances/NNNNN.png of `goodsam streetworld` 
 import argparse
 import itertools
 import json
-import math
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageFilter
 from street_shapes import shapes_picture
+from street_training import Trained
 from torch import nn
 from transformers import Sam2Config, Sam2Model, Sam2VisionConfig
 from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig
@@ -30,7 +30,6 @@ SMALL = 256  # side of the pictures of the first phase, where a step costs a qua
 WIDTH = 128  # channels of neck, prompts and decoder
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MIN_AREA = 60  # pixels at SIZE: smaller objects are a few cells of the mask, and no prompt of a grid hits them
-EMA = 0.998
 BINS = (400, 1000, 4000, 16000, SIZE * SIZE + 1)  # object sizes of the validation table, pixels at SIZE
 
 # --- model ---
@@ -386,6 +385,7 @@ def losses_of(
     iou_loss = F.mse_loss(scores, ious)
     loss = (1 - balanced) * mask_loss + iou_loss + balanced * coarse[rows, best].mean()
     figures = {"mask": mask_loss.item(), "iou": iou_loss.item(), "best_iou": ious.amax(dim=1).mean().item()}
+    figures |= {"coarse": coarse[rows, best].mean().item()}
     if others > 0:
         loss = loss + others * coarse.mean()
     if similar is not None:
@@ -402,125 +402,95 @@ def losses_of(
 # --- training ---
 
 
+class Both(nn.Module):
+    """What is trained: the network, and its companion of the training."""
+
+    def __init__(self, model: Sam2Model) -> None:
+        super().__init__()
+        self.model, self.likeness = model, Likeness()
+
+
 class Trainer:
-    """Model, optimiser and average of weights, and where they are kept."""
+    """Model, optimisers and data, and where they are kept."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.side = side_of(args, 0)
-        self.model = self.network()
-        self.likeness = Likeness().to(args.device)
-        learned = [*self.model.parameters(), *self.likeness.parameters()]
-        plain, decayed = [p for p in learned if p.ndim <= 1], [p for p in learned if p.ndim > 1]
-        groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.99))
-        self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
-        self.step = 0
+        self.both = Both(build_model(args.seed, self.side)).to(args.device).train()
+        prepare_for_training(self.both.model)
+        self.trained = Trained(self.both, args.steps, (args.muon_lr, args.lr), args.warmup)
         stems = stems_of(args.data)
         split = max(1, len(stems) - args.holdout)
         self.train_stems, self.held_out = stems[:split], stems[split:]
 
-    def network(self) -> Sam2Model:
-        """A fresh network for the pictures of the present phase."""
-        model = build_model(self.args.seed, self.side).to(self.args.device).train()
-        prepare_for_training(model)
-        return model
-
     def enlarge(self) -> None:
         """Go over to pictures of another side, if this step is the first of a phase; no weight depends on it."""
-        side = side_of(self.args, self.step)
+        side = side_of(self.args, self.trained.step)
         if side == self.side:
             return
-        self.side, old = side, self.model
-        self.model = self.network()
-        parameters = dict(self.model.named_parameters())
-        for name, parameter in old.named_parameters():  # the optimiser keeps its own, which become the new network's
+        self.side, old = side, self.both.model
+        self.both.model = build_model(self.args.seed, side).to(self.args.device).train()
+        prepare_for_training(self.both.model)
+        buffers = dict(old.named_buffers())
+        for name, buffer in self.both.model.named_buffers():
+            buffer.copy_(buffers[name])
+        for name, parameter in old.named_parameters():  # the optimisers keep theirs, which become the new network's
             module, _, last = name.rpartition(".")
-            assert parameters[name].shape == parameter.shape
-            setattr(self.model.get_submodule(module), last, parameter)
-        print(f"step {self.step}: pictures of {side} pixels", flush=True)
-
-    def rate(self) -> float:
-        """Learning rate of this step: warm-up, then a cosine to 0."""
-        warmup = self.args.warmup
-        share = max(0, self.step - warmup) / max(1, self.args.steps - warmup)
-        return self.args.lr * min((self.step + 1) / max(1, warmup), 0.5 + 0.5 * math.cos(math.pi * min(share, 1)))
+            setattr(self.both.model.get_submodule(module), last, parameter)
+        print(f"step {self.trained.step}: pictures of {side} pixels", flush=True)
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """One step."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate()
         self.enlarge()
-        share = self.step / self.args.steps
-        others = 0.1 * max(0.0, 1 - share / 0.2)
-        # From scratch SAM's weight empties all masks first: nine pixels of ten are background.
-        focal, balanced = min(20.0, 2 + 18 * share / 0.3), max(0.0, 1 - share / 0.2)
-        alike = max(0.0, min(1.0, 2 - 2 * share))
-        loss, figures = losses_of(self.model, self.likeness, batch, self.args.prompts, (focal, others, balanced, alike))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.args.clip)
-        if not torch.isfinite(norm):
-            raise SystemExit(f"step {self.step}: the gradient is not finite; lower --lr")
-        self.optimiser.step()
-        self.step += 1
-        keep = min(EMA, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.values()), list(self.model.parameters()), 1 - keep)
-        return figures | {"norm": norm.item()}
+        share = self.trained.step / self.args.steps
+        # From scratch SAM's losses empty all masks first and then learn little: they take over where masks are masks.
+        balanced = min(1.0, max(0.0, (0.5 - share) / 0.2))
+        weights = (20.0, 0.1 * balanced, balanced, max(0.0, min(1.0, 2 - 2 * share)))
+        loss, figures = losses_of(self.both.model, self.both.likeness, batch, self.args.prompts, weights)
+        return figures | {"norm": self.trained.learn(loss, self.args.clip)}
 
     def averaged(self) -> Sam2Model:
         """A model with the averaged weights, on the CPU, in evaluation mode."""
         model = build_model(self.args.seed)
-        model.load_state_dict({name: value.cpu() for name, value in self.average.items()}, strict=False)
+        prefix = "model."
+        average = {k.removeprefix(prefix): v.cpu() for k, v in self.trained.average.items() if k.startswith(prefix)}
+        model.load_state_dict(average)
         return model.eval()
 
     def save(self) -> None:
-        """The full state, in place of the last one at once."""
-        state = {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "likeness": self.likeness.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "average": self.average,
-            "stems": (self.train_stems, self.held_out),
-        }
-        path = self.args.work / "checkpoint.pt"
-        torch.save(state, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
+        """A checkpoint."""
+        self.trained.save(self.args.work / "checkpoint.pt", stems=(self.train_stems, self.held_out))
 
     def resume(self) -> None:
         """Go on from the last checkpoint, if there is one; with its list of pictures, as the folder may have grown."""
-        path = self.args.work / "checkpoint.pt"
-        if not path.is_file():
-            return
-        state = torch.load(path, map_location=self.args.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.likeness.load_state_dict(state["likeness"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.average, self.step = state["average"], state["step"]
-        self.train_stems, self.held_out = state["stems"]
-        print(f"resumed at step {self.step}", flush=True)
+        state = self.trained.resume(self.args.work / "checkpoint.pt")
+        if state is not None:
+            self.train_stems, self.held_out = state["stems"]
+            self.enlarge()
 
 
 def train(trainer: Trainer) -> None:
     """Steps until `--steps` or `--minutes`; batches are made one ahead, beside the arithmetic."""
     args, start, seen, since = trainer.args, time.monotonic(), [], time.monotonic()
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(make_batch, args, trainer.train_stems, trainer.step)
-        while trainer.step < args.steps:
+        coming = pool.submit(make_batch, args, trainer.train_stems, trainer.trained.step)
+        while trainer.trained.step < args.steps:
             batch = coming.result()
-            coming = pool.submit(make_batch, args, trainer.train_stems, trainer.step + 1)
+            coming = pool.submit(make_batch, args, trainer.train_stems, trainer.trained.step + 1)
             batch = Batch(*(getattr(batch, name).to(args.device) for name in Batch.__dataclass_fields__))
             seen.append(trainer.learn(batch))
-            if trainer.step % args.print_every == 0 or trainer.step == args.steps:
+            if trainer.trained.step % args.print_every == 0 or trainer.trained.step == args.steps:
                 seconds = (time.monotonic() - since) / len(seen)
+                trainer.trained.seconds += seconds * len(seen)
                 means = " ".join(f"{key} {np.mean([row[key] for row in seen]):.3f}" for key in seen[0])
-                print(f"step {trainer.step} {means} lr {trainer.rate():.1e} s/step {seconds:.2f}", flush=True)
+                print(
+                    f"step {trainer.trained.step} {means} lr {trainer.trained.rate():.2f} s/step {seconds:.2f}",
+                    flush=True,
+                )
                 seen, since = [], time.monotonic()
-            if trainer.step % 250 == 0:
+            if trainer.trained.step % 250 == 0:
                 trainer.save()
-            if trainer.step % 1000 == 0:
+            if trainer.trained.step % 1000 == 0:
                 report(validate(trainer))
                 since = time.monotonic()
             if args.minutes and time.monotonic() - start > 60 * args.minutes:
@@ -603,16 +573,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of source scenes")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
-    parser.add_argument("--steps", type=int, default=5000, help="length of the whole training")
+    parser.add_argument("--steps", type=int, default=6000, help="length of the whole training")
     parser.add_argument("--minutes", type=float, default=0, help="stop earlier, to be resumed; 0: never")
     parser.add_argument("--batch", type=int, default=4, help="pictures a step; half as many in the second phase")
-    parser.add_argument("--small", type=float, default=0.75, help="share of the steps that use pictures of 256 pixels")
+    parser.add_argument("--small", type=float, default=0.8, help="share of the steps that use pictures of 256 pixels")
     parser.add_argument("--prompts", type=int, default=12, help="points a picture")
     parser.add_argument("--more", type=int, default=36, help="points a picture for the encoder alone")
     parser.add_argument("--shapes", type=float, default=0.3, help="share of pictures of generic shapes")
     parser.add_argument("--holdout", type=int, default=40, help="last pictures, kept for validation")
-    parser.add_argument("--lr", type=float, default=8e-4)
-    parser.add_argument("--warmup", type=int, default=250, help="steps of rising learning rate")
+    parser.add_argument("--lr", type=float, default=6e-4, help="peak learning rate of AdamW")
+    parser.add_argument("--muon-lr", type=float, default=1.5e-3, help="peak learning rate of Muon")
+    parser.add_argument("--warmup", type=int, default=100, help="steps of rising learning rate")
     parser.add_argument("--clip", type=float, default=1.0, help="largest norm of the gradient")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--print-every", type=int, default=50, help="steps")
@@ -625,7 +596,7 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(args)
     trainer.resume()
-    count = sum(p.numel() for p in trainer.model.parameters())
+    count = sum(p.numel() for p in trainer.both.model.parameters())
     scenes = f"{len(trainer.train_stems)} scenes, {len(trainer.held_out)} held out"
     print(f"{count / 1e6:.2f} M parameters, {scenes}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
     train(trainer)
