@@ -28,7 +28,10 @@ app = App(
     version=f"goodsam {__version__}",
     help="From a folder of unlabelled 360-degree panoramas to a small model that labels every pixel of such panoramas.",
     help_on_error=False,
+    suppress_keyboard_interrupt=False,  # `_sentences` says what becomes of the work
 )
+
+app.meta.suppress_keyboard_interrupt = False  # an app of its own, which passes nothing on
 
 Panoramas = Annotated[Path, Parameter(help="Folder of panoramas, sub-folders included, or one panorama.")]
 Out = Annotated[Path, Parameter(help="Run folder; the same command on the same folder resumes.")]

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,17 @@ def test_streetworld_splits_set_style_and_seed(tmp_path: Path) -> None:
     assert plain.returncode == 0, plain.stderr
     table = json.loads((tmp_path / "world" / "scenes.json").read_text())
     assert (table["split"], table["style"], table["seed"]) == (None, "source", 0)
+
+
+def test_an_interrupt_says_what_is_kept(tmp_path: Path) -> None:
+    scenes = ("--scenes", "500", "--size", "40x208", "--out", str(tmp_path / "world"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "goodsam", "streetworld", *scenes], stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.glob("world/images/*.jpg")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; what is finished is kept" in said
