@@ -5,6 +5,7 @@ Only the forward pass is ours, for two reasons: wrapping is a property of the in
 head can be computed with fewer operations and equal results.
 """
 
+import functools
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,10 @@ def _mix_ffn(mlp: Any, tokens: Tensor, size: tuple[int, int], wrap: bool) -> Ten
     return mlp.dropout(mlp.fc2(mlp.dropout(mlp.activation_fn(x))))
 
 
+_FEW = 128
+"""Columns up to which resizing by matrices takes less time on a CPU than PyTorch's kernel: with bfloat16 a tenth."""
+
+
 def resize(values: Tensor, size: tuple[int, int] | torch.Size, wrap: bool) -> Tensor:
     """Bilinear (pixel centres at half-integers); with `wrap` the left and right edge are neighbours.
 
@@ -150,6 +155,24 @@ def resize(values: Tensor, size: tuple[int, int] | torch.Size, wrap: bool) -> Te
     height, width = int(size[0]), int(size[1])
     if values.shape[-2:] == (height, width):
         return values
+    if values.device.type == "cpu" and values.shape[-1] <= _FEW:
+        # What it does to rows and to columns is linear and independent: two products of matrices.
+        rows = _resize_matrix(values.shape[-2], height, False).to(values.dtype)
+        columns = _resize_matrix(values.shape[-1], width, wrap).to(values.dtype)
+        return rows @ (values @ columns.T)
+    return _interpolate(values, (height, width), wrap)
+
+
+@functools.lru_cache(maxsize=64)
+def _resize_matrix(source: int, target: int, wrap: bool) -> Tensor:
+    """Resizing along one axis: float32 (target, source)."""
+    with torch.inference_mode(False):  # a tensor made in inference mode could not take part in training later
+        return _interpolate(torch.eye(source)[None, None], (source, target), wrap)[0, 0].T.contiguous()
+
+
+def _interpolate(values: Tensor, size: tuple[int, int], wrap: bool) -> Tensor:
+    """`resize` by PyTorch's kernel."""
+    height, width = size
     if not wrap or values.shape[-1] == width:
         return F.interpolate(values, (height, width), mode="bilinear", align_corners=False)
     if width % values.shape[-1] == 0:  # the padded columns land on whole columns and are cut off again
