@@ -24,7 +24,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
-from goodsam.config import RunOptions, TeacherOptions
+from goodsam.config import RunOptions, TeacherOptions, parse_size
 from goodsam.files import list_images
 from goodsam.images import read_label_map, read_photo
 from goodsam.labels import LABEL_SETS
@@ -209,6 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sam", default="street")
     parser.add_argument("--strips", type=int, default=40, help="strips of target-dev")
+    parser.add_argument("--size", default="400x2048", help="HxW of a strip")
     parser.add_argument("--automatic", type=int, default=48, help="views of them that automatic masks are made of")
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--labels", type=Path)
@@ -224,7 +225,9 @@ def main() -> None:
     result: dict[str, object] = {"sam": options.sam, "options": teacher.options()}
     with TemporaryDirectory() as folder:
         root = Path(folder)
-        write_scenes(root, max(1, options.strips // share), split.seed, "strip", split.style, workers=1)
+        write_scenes(
+            root, max(1, options.strips // share), split.seed, "strip", split.style, parse_size(options.size, "--size")
+        )
         street = street_world(root, teacher, regions, max(1, options.automatic // share))
     result["street_world"] = street
     show("street world", street["table"])  # type: ignore[arg-type]

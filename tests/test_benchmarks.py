@@ -85,3 +85,25 @@ def test_ladder_goes_on_where_it_was_and_counts_as_evaluate_does(tmp_path: Path)
     assert lost.exists()
     assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path not in made_again)
     assert json.loads(out.read_text())["scales"] == result["scales"]
+
+
+def test_teacher_measures_objects_photos_and_panoramas(tmp_path: Path) -> None:
+    pytest.importorskip("embreex", reason="the street world needs the `streetworld` extra")
+    photos = tiny.write_panoramas(tmp_path / "photos", 1)
+    (tmp_path / "labels").mkdir()
+    for photo in photos.iterdir():
+        Image.fromarray((np.array(Image.open(photo))[..., 0] > 99).astype(np.uint8)).save(
+            tmp_path / "labels" / photo.name
+        )
+    given = ["--strips=1", "--size=80x416", "--automatic=2", "--photos", photos, "--labels", tmp_path / "labels"]
+    given += ["--panoramas", photos, "--assistant", tiny.write_assistant(tmp_path / "assistant.onnx")]
+    command = [sys.executable, ROOT / "benchmarks" / "teacher.py", "--small", "--json", tmp_path / "out.json", *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = json.loads((tmp_path / "out.json").read_text())
+    everything = result["street_world"]["table"]["all"]
+    assert 0 <= everything["chosen"] <= everything["prompt"] <= 1
+    assert -1 <= result["street_world"]["correlation"] <= 1
+    for name in ("photos", "panoramas"):
+        assert set(result[name]) == {"street", "regions"}
+        assert 0 <= result[name]["regions"]["recall"] <= 1
+    assert "thin" in done.stdout

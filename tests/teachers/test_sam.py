@@ -443,3 +443,33 @@ def test_bin_of_tensors_loads(tmp_path: Path, folders: dict[str, Path]) -> None:
     teacher = load_sam(str(tmp_path), options_of("sam"))
     assert [file.file for file in teacher.weights] == ["pytorch_model.bin"]
     assert_same_masks(teacher.masks(image_of("sam")), peer_masks("pipeline.json", "sam"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_prompting_the_grid_gives_the_automatic_masks(folders: dict[str, Path], case: str) -> None:
+    everything = {"iou_threshold": 0.0, "stability_threshold": 0.0, "nms_threshold": 1.0, "points_per_side": 3}
+    teacher = load_sam(str(folders[case]), options_of(case, **everything))
+    image = image_of(case)
+    found = teacher.masks(image)
+    height, width = teacher._preprocessing.scaled_size(image.shape[:2])
+    scaled = prompts.prompt_grid(3).numpy() * [width, height]
+    points = (scaled + 0.5) * [image.shape[1] / width, image.shape[0] / height]
+    masks, ious = teacher.prompt(image, points)
+    assert masks.shape == (9, 3, *image.shape[:2])
+    kept = masks.reshape(27, -1).any(1) & (ious.ravel() > 0)
+    order = np.argsort(-ious.ravel()[kept], kind="stable")
+    assert np.array_equal(masks.reshape(27, *image.shape[:2])[kept][order], found.to_arrays())
+
+
+def test_a_point_is_where_it_is_said_to_be(folders: dict[str, Path]) -> None:
+    teacher = load_sam(str(folders["sam"]), options_of("sam"))
+    image = image_of("sam")
+    left, right = (teacher.prompt(image, np.array([[x, 50.5]]))[1] for x in (10.5, 110.5))
+    model = teacher._model
+    embedding = teacher._embed(image)
+    height, width = teacher._preprocessing.scaled_size(image.shape[:2])
+    for x, ious in ((10, left), (110, right)):  # transformers takes pixels of the network's input and adds half a one
+        point = torch.tensor([[[[(x + 0.5) * width / 128 - 0.5, 50.5 * height / 100 - 0.5]]]])
+        expected = model(input_points=point, multimask_output=True, **embedding).iou_scores
+        assert ious[0] == pytest.approx(expected[0, 0].detach().numpy(), abs=1e-6)
+    assert not np.allclose(left, right)
