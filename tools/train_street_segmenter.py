@@ -161,6 +161,7 @@ def train(options: argparse.Namespace) -> tuple[Student, Trained]:
             trained.save(checkpoint)
         if trained.step % 1000 == 0:
             print(f"held out: {summary(validate(averaged(trained, options), options.data, held))}", flush=True)
+    trained.save(checkpoint)
     return averaged(trained, options), trained
 
 

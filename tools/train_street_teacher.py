@@ -8,7 +8,6 @@ STREETS holds images/NNNNN.jpg and instances/NNNNN.png of `goodsam streetworld` 
 
 import argparse
 import itertools
-import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,8 @@ from street_training import Trained
 from torch import nn
 from transformers import Sam2Config, Sam2Model, Sam2VisionConfig
 from transformers.models.sam2.configuration_sam2 import Sam2HieraDetConfig
+
+from goodsam import files
 
 SIZE = 512  # side of what the finished network takes, pixels
 SMALL = 256  # side of the pictures of the first phase, where a step costs a quarter: what it learns holds at SIZE too
@@ -471,11 +472,11 @@ class Trainer:
 
 
 def train(trainer: Trainer) -> None:
-    """Steps until `--steps` or `--minutes`; batches are made one ahead, beside the arithmetic."""
-    args, start, seen, since = trainer.args, time.monotonic(), [], time.monotonic()
+    """Steps until `--steps` or `--until`; batches are made one ahead, beside the arithmetic."""
+    args, seen, since = trainer.args, [], time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(make_batch, args, trainer.train_stems, trainer.trained.step)
-        while trainer.trained.step < args.steps:
+        while trainer.trained.step < min(args.steps, args.until or args.steps):
             batch = coming.result()
             coming = pool.submit(make_batch, args, trainer.train_stems, trainer.trained.step + 1)
             batch = Batch(*(getattr(batch, name).to(args.device) for name in Batch.__dataclass_fields__))
@@ -492,11 +493,8 @@ def train(trainer: Trainer) -> None:
             if trainer.trained.step % 250 == 0:
                 trainer.save()
             if trainer.trained.step % 1000 == 0:
-                report(validate(trainer))
+                print(f"held out: {figures_of(validate(trainer))}", flush=True)
                 since = time.monotonic()
-            if args.minutes and time.monotonic() - start > 60 * args.minutes:
-                print(f"stopped after {args.minutes} minutes; the same command goes on", flush=True)
-                break
     trainer.save()
 
 
@@ -530,26 +528,48 @@ def validate(trainer: Trainer) -> np.ndarray:
     return np.array(rows).reshape(-1, 7)
 
 
-def report(rows: np.ndarray) -> None:
-    """Print the figures of `validate`."""
+def figures_of(rows: np.ndarray) -> str:
+    """The figures of `validate` in words."""
     if not len(rows):
-        return
+        return "no object of 400 pixels"
     areas, ious, predicted = rows[:, 0], rows[:, 1:4], rows[:, 4:7]
     best = ious.max(axis=1)
     own = ious[np.arange(len(ious)), predicted.argmax(axis=1)]
-    parts = [f"best {best.mean():.3f} chosen {own.mean():.3f}"]
+    parts = [f"mean IoU of the best of three masks {best.mean():.3f}, of the one it rates highest {own.mean():.3f}"]
     for low, high in itertools.pairwise(BINS):
         inside = (areas >= low) & (areas < high)
         if inside.any():
-            parts.append(f"{low}+ {best[inside].mean():.3f} ({inside.sum()})")
-    parts.append(f"correlation {np.corrcoef(predicted.ravel(), ious.ravel())[0, 1]:.3f}")
-    print("validation:", " ".join(parts), flush=True)
+            parts.append(f"best from {low} pixels {best[inside].mean():.3f} ({inside.sum()} objects)")
+    parts.append(f"correlation of predicted and true IoU {np.corrcoef(predicted.ravel(), ious.ravel())[0, 1]:.3f}")
+    return "; ".join(parts)
 
 
-def write_model(model: Sam2Model, out: Path) -> None:
-    """fp16 weights and configurations in Hugging Face format."""
-    model.half().save_pretrained(out)
-    square = {"height": SIZE, "width": SIZE}
+CARD = """---
+library_name: transformers
+pipeline_tag: mask-generation
+license: apache-2.0
+tags: [goodsam, street-world, sam2]
+---
+# The street world's teacher
+
+A SAM 2 of {parameters:.1f} M parameters, trained from scratch and class-agnostic: a point gives three masks. It
+learned from {pictures} rendered pinhole pictures of GoodSAM's own street world, split `source-train`, and from generic
+shapes. It has never seen a real photo, a panorama or the style `target`: use it for `goodsam demo` and `benchmarks/`;
+for photos take one of the SAM family.
+
+Made by
+
+    python tools/train_street_teacher.py --steps {steps} --small {small:g} --seed {seed}
+
+{hours:.1f} hours on one CPU core, {done} steps. On every fourth of the {held} pictures held out of training, one random
+point in each object of at least 400 pixels of the picture at 512x512: {figures}.
+The figures on panoramas of the other style are in docs/results.md. Stored in half precision.
+"""
+
+
+def write_model(trainer: Trainer, figures: str) -> None:
+    """fp16 weights, configurations and card in Hugging Face format: whole, or not at all."""
+    args, model = trainer.args, trainer.averaged()
     preprocessor = {
         "image_processor_type": "Sam2ImageProcessor",
         "processor_class": "Sam2Processor",
@@ -562,11 +582,23 @@ def write_model(model: Sam2Model, out: Path) -> None:
         "mask_size": {"height": SIZE // 4, "width": SIZE // 4},
         "resample": 2,
         "rescale_factor": 1 / 255,
-        "size": square,
+        "size": {"height": SIZE, "width": SIZE},
     }
-    (out / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n")
-    size = (out / "model.safetensors").stat().st_size / 1e6
-    print(f"wrote {out}: {size:.2f} MB", flush=True)
+    card = CARD.format(
+        parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+        pictures=len(trainer.train_stems),
+        held=len(trainer.held_out),
+        steps=args.steps,
+        small=args.small,
+        seed=args.seed,
+        hours=trainer.trained.seconds / 3600,
+        done=trainer.trained.step,
+        figures=figures,
+    )
+    with files.whole_folder(args.out) as folder:
+        model.half().save_pretrained(folder)
+        files.write_json(folder / "preprocessor_config.json", preprocessor)
+        files.write_text(folder / "README.md", card)
 
 
 def parse() -> argparse.Namespace:
@@ -575,7 +607,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
     parser.add_argument("--steps", type=int, default=6000, help="length of the whole training")
-    parser.add_argument("--minutes", type=float, default=0, help="stop earlier, to be resumed; 0: never")
+    parser.add_argument("--until", type=int, help="stop at this step and write what there is; a later call goes on")
     parser.add_argument("--batch", type=int, default=4, help="pictures a step; half as many in the second phase")
     parser.add_argument("--small", type=float, default=0.8, help="share of the steps that use pictures of 256 pixels")
     parser.add_argument("--prompts", type=int, default=12, help="points a picture")
@@ -601,8 +633,9 @@ def main() -> None:
     scenes = f"{len(trainer.train_stems)} scenes, {len(trainer.held_out)} held out"
     print(f"{count / 1e6:.2f} M parameters, {scenes}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
     train(trainer)
-    report(validate(trainer))
-    write_model(trainer.averaged(), args.out)
+    figures = figures_of(validate(trainer))
+    print(f"held out: {figures}", flush=True)
+    write_model(trainer, figures)
 
 
 if __name__ == "__main__":
