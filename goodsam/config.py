@@ -57,7 +57,8 @@ class TeacherOptions:
     sam: str = "facebook/sam-vit-huge"
     """Hugging Face id or folder of a SAM, SAM-HQ, SAM 2 or SAM 2.1 model, `regions` (training-free), or `street`."""
     preset: Literal["fast", "balanced", "dense"] = "balanced"
-    """How many prompts and how strict the filters: 16, 24 or 32 points per side. Options below change single ones."""
+    """How many prompts and how strict the filters: 16, 24 or 32 points per side (`street`: 8, 12 or 16). Options below
+    change single ones."""
     points_per_side: int | None = None
     """Prompt points along each side of a view, count; default from the preset."""
     points_per_batch: int | None = None
@@ -135,7 +136,7 @@ class TrainOptions:
     clip: float = 1.0
     """Largest norm of the gradient."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic of the forward pass; auto is bf16 on GPUs that have it, else fp32."""
+    """Arithmetic of the forward pass; auto is bf16 on GPUs and CPUs that have it, else fp32."""
     checkpoint_every: int = 100
     """Steps between checkpoints, count."""
     workers: int = 1

@@ -24,7 +24,7 @@ from goodsam.student import resolve_start
 from goodsam.teachers import Teacher
 from goodsam.teachers.assistant import Assistant, load_assistant, predict_views
 from goodsam.teachers.regions import load_regions
-from goodsam.teachers.sam import PRESETS, load_sam
+from goodsam.teachers.sam import PRESETS, STREET_PRESETS, load_sam
 from goodsam.train import look_at, resolve_precision, train_student
 from goodsam.views import Merger, cut
 
@@ -83,7 +83,8 @@ def load_teacher(options: RunOptions, device: torch.device) -> Teacher:
     if given.sam == "regions":
         return load_regions()
     changed = {name: getattr(given, name) for name in TEACHER_OPTIONS if getattr(given, name) is not None}
-    return load_sam(given.sam, replace(PRESETS[given.preset], **changed), device)
+    presets = STREET_PRESETS if given.sam == weights.STREET else PRESETS
+    return load_sam(given.sam, replace(presets[given.preset], **changed), device)
 
 
 def make_masks(job: Job, inputs: list[Input]) -> None:

@@ -173,7 +173,14 @@ def resolve_precision(options: RunOptions) -> str:
     if asked != "auto":
         return asked
     on_cuda = pick_device(options.machine.device).type == "cuda"
-    return "bf16" if on_cuda and torch.cuda.is_bf16_supported() else "fp32"
+    has_bf16 = torch.cuda.is_bf16_supported() if on_cuda else _cpu_has_bf16(options)
+    return "bf16" if has_bf16 else "fp32"
+
+
+def _cpu_has_bf16(options: RunOptions) -> bool:
+    """Whether this is a CPU with instructions for bfloat16, on which a step takes about half the time."""
+    known = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # private: may go
+    return pick_device(options.machine.device).type == "cpu" and bool(known())
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from goodsam import files, pipeline, predictor
 from goodsam.config import run_options
 from goodsam.errors import GoodSAMError
 from goodsam.targets import read_probabilities
+from goodsam.train import resolve_precision
 
 MADE = ("masks", "assistant_probs", "ensemble", "labels", "confidence")
 TRAINING = {"student": "t", "init": "random", "steps": 2, "batch_size": 2, "workers": 0, "device": "cpu"}
@@ -72,7 +73,7 @@ def test_run_yaml_records_options_versions_and_weights(finished: Path, world: Pa
     assert value["options"]["sam"] == "regions"
     assert value["options"]["temperature"] == 2.0
     assert value["options"]["train_size"] == "96x512"  # resolved
-    assert value["options"]["precision"] == "fp32"
+    assert value["options"]["precision"] == resolve_precision(run_options())  # of this machine
     assert value["versions"]["goodsam"] == goodsam.__version__
     (weights,) = value["weights"]
     assert weights["sha256"] == files.sha256_of(world / "assistant.onnx")

@@ -15,7 +15,7 @@ from goodsam.config import TrainOptions, run_options
 from goodsam.errors import GoodSAMError
 from goodsam.loader import Order
 from goodsam.progress import Silent
-from goodsam.train import learning_rate
+from goodsam.train import learning_rate, resolve_precision
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +138,10 @@ def test_a_checkpoint_cannot_run_code(labelled: Path, tmp_path: Path) -> None:
     with pytest.raises(GoodSAMError, match="cannot be read"):
         train(labelled, given(labelled, seed=7, steps=2))
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(("known", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_precision_is_what_the_cpu_can_do(monkeypatch: pytest.MonkeyPatch, known: bool, precision: str) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: known, raising=False)
+    assert resolve_precision(run_options(device="cpu")) == precision
+    assert resolve_precision(run_options(device="cpu", precision="fp32")) == "fp32"

@@ -11,9 +11,9 @@ from goodsam import weights
 from goodsam.errors import GoodSAMError
 from goodsam.teachers.mask_generator import SamTeacher
 from goodsam.teachers.preprocessing import read_preprocessing
-from goodsam.teachers.sam_options import PRESETS, SamOptions
+from goodsam.teachers.sam_options import PRESETS, STREET_PRESETS, SamOptions
 
-__all__ = ["MODEL_CLASSES", "PRESETS", "SamOptions", "SamTeacher", "load_sam"]
+__all__ = ["MODEL_CLASSES", "PRESETS", "STREET_PRESETS", "SamOptions", "SamTeacher", "load_sam"]
 
 # The hub's SAM 2 and EdgeTAM checkpoints are of the video model; the image model loads its share of the weights.
 MODEL_CLASSES = {
