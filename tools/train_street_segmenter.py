@@ -193,7 +193,7 @@ real photo, a panorama or the style `target`: use it for `goodsam demo` and `ben
 
 Made by
 
-    python tools/train_street_segmenter.py {kind} --steps {steps} --seed {seed}
+    python tools/train_street_segmenter.py {kind} --steps {steps}{until} --seed {seed}
 
 {hours:.1f} hours on one CPU core, {done} steps. On the {held} pictures held out of training: {summary}.
 The figures on `source-test` and on panoramas are in docs/results.md. Stored in half precision.
@@ -243,6 +243,7 @@ def write(student: Student, trained: Trained, options: argparse.Namespace) -> No
         held=HELD_OUT,
         steps=options.steps,
         done=trained.step,
+        until=f" --until {trained.step}" if trained.step < options.steps else "",
         seed=options.seed,
         hours=trained.seconds / 3600,
         summary=summary(scores),

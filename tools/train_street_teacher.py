@@ -187,7 +187,7 @@ for photos take one of the SAM family.
 
 Made by
 
-    python tools/train_street_teacher.py --steps {steps} --small {small:g} --seed {seed}
+    python tools/train_street_teacher.py --steps {steps}{until} --small {small:g} --seed {seed}
 
 {hours:.1f} hours on one CPU core, {done} steps. On every fourth of the {held} pictures held out of training, one random
 point in each object of at least 400 pixels of the picture at 512x512: {figures}.
@@ -221,6 +221,7 @@ def write_model(trainer: Trainer, figures: str) -> None:
         seed=args.seed,
         hours=trainer.trained.seconds / 3600,
         done=trainer.trained.step,
+        until=f" --until {trainer.trained.step}" if trainer.trained.step < args.steps else "",
         figures=figures,
     )
     with files.whole_folder(args.out) as folder:
