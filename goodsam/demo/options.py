@@ -16,7 +16,7 @@ LABEL_SET = "densepass13"
 class DemoOptions:
     """Everything that decides what a demo gives. Two demos in one folder share what both would make alike."""
 
-    unlabelled: int = 32
+    unlabelled: int = 24
     """Strips that the student learns from, count; the first ones of their split."""
     test: int = 12
     """Strips that the steps are scored on, count; the first ones of theirs."""
@@ -32,13 +32,13 @@ class DemoOptions:
     """What the student starts from, a SegFormer that knows the classes; scored as it is for the step `start`."""
     preset: Literal["fast", "balanced", "dense"] = "fast"
     """How many prompts the teacher gets, see `goodsam distill --help`."""
-    steps: int = 80
+    steps: int = 90
     """Training steps, count."""
-    batch_size: int = 4
+    batch_size: int = 1
     """Panoramas in one step, count."""
-    train_size: str = "200x1024"
+    train_size: str = "400x2048"
     """HxW in pixels at which the student learns."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     """Peak learning rate."""
     warmup: int = 10
     """Steps until the learning rate is at its peak, count."""
@@ -70,5 +70,5 @@ class DemoOptions:
 
 FULL = DemoOptions()
 """What `goodsam demo` does."""
-FAST = DemoOptions(unlabelled=8, test=4, shown=2, steps=20, warmup=4)
+FAST = DemoOptions(unlabelled=5, test=3, shown=2, steps=12, warmup=4)
 """What `goodsam demo --fast` does: the first strips of the same ones, so that either goes on from the other."""
