@@ -57,8 +57,7 @@ class TeacherOptions:
     sam: str = "facebook/sam-vit-huge"
     """Hugging Face id or folder of a SAM, SAM-HQ, SAM 2 or SAM 2.1 model, `regions` (training-free), or `street`."""
     preset: Literal["fast", "balanced", "dense"] = "balanced"
-    """How many prompts and how strict the filters: 16, 24 or 32 points per side (`street`: 8, 12 or 16). Options below
-    change single ones."""
+    """How many prompts and how strict the filters: 16, 24 or 32 points per side (8, 12, 16 for `street`)."""
     points_per_side: int | None = None
     """Prompt points along each side of a view, count; default from the preset."""
     points_per_batch: int | None = None

@@ -106,4 +106,4 @@ def test_teacher_measures_objects_photos_and_panoramas(tmp_path: Path) -> None:
     for name in ("photos", "panoramas"):
         assert set(result[name]) == {"street", "regions"}
         assert 0 <= result[name]["regions"]["recall"] <= 1
-    assert "thin" in done.stdout
+    assert "street world" in done.stdout

@@ -112,7 +112,8 @@ def test_make_has_the_targets_that_the_readme_names() -> None:
 
 def test_make_demo_runs_the_demo() -> None:
     """What `goodsam demo` does is tested in tests/demo."""
-    said = subprocess.run(["make", "--dry-run", "demo"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    command = ["make", "--dry-run", "--no-print-directory", "demo"]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert said.splitlines()[-1].endswith("bin/goodsam demo --out goodsam-demo")
 
 
