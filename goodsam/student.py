@@ -142,7 +142,7 @@ def _mix_ffn(mlp: Any, tokens: Tensor, size: tuple[int, int], wrap: bool) -> Ten
 
 
 _FEW = 128
-"""Columns up to which resizing by matrices takes less time on a CPU than PyTorch's kernel: with bfloat16 a tenth."""
+"""Columns up to which resizing by matrices takes less time on a CPU than PyTorch's kernel, most so in bfloat16."""
 
 
 def resize(values: Tensor, size: tuple[int, int] | torch.Size, wrap: bool) -> Tensor:

@@ -178,7 +178,7 @@ def resolve_precision(options: RunOptions) -> str:
 
 
 def _cpu_has_bf16(options: RunOptions) -> bool:
-    """Whether this is a CPU with instructions for bfloat16, on which a step takes about half the time."""
+    """Whether this is a CPU with instructions for bfloat16, on which a step takes less time."""
     known = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # private: may go
     return pick_device(options.machine.device).type == "cpu" and bool(known())
 

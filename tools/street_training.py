@@ -14,8 +14,8 @@ be made longer without starting again."""
 class Trained:
     """A module with its optimisers, its averaged weights and the number of steps it has had.
 
-    Muon for the matrices of linear layers, AdamW for the rest. From random weights that takes about half as many steps
-    to the same loss as AdamW alone, and 15 % more time a step.
+    Muon for the matrices of linear layers, AdamW for the rest: from random weights that reaches the same loss in fewer
+    steps than AdamW alone, which more than pays for its longer steps.
 
     Args:
         module: what is trained.
