@@ -12,7 +12,7 @@ from street_teacher_model import SIZE, SMALL
 
 from goodsam.teachers.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
-MIN_AREA = 200
+MIN_AREA = 300
 """Pixels at SIZE: smaller objects are a few cells of the mask, and few prompts of a grid hit them."""
 
 
@@ -52,12 +52,16 @@ def squash(
 
 
 def street_picture(random: np.random.Generator, data: Path, stem: str, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """A random crop of a scene, at 0.8 to 2.5 times its own size in each phase."""
+    """A random crop of a scene, at 0.8 to 2.5 times its own size in each phase.
+
+    Every other one is nearly as wide as can be: views of panoramas show as many degrees, or more.
+    """
     image, instances = read_picture(data, stem)
-    least, most = round(side * 0.4), round(side * 1.25)
+    most = [min(round(side * 1.25), length) for length in image.size]
+    wide = random.random() < 0.5
+    least = [round(length * 0.85) if wide else round(side * 0.4) for length in most]
     while True:
-        width = random.integers(least, min(most, image.width) + 1)
-        height = random.integers(least, min(most, image.height) + 1)
+        width, height = (random.integers(low, high + 1) for low, high in zip(least, most, strict=True))
         if 0.6 <= width / height <= 1.7:
             break
     left, top = random.integers(0, image.width - width + 1), random.integers(0, image.height - height + 1)
@@ -98,14 +102,14 @@ def halve(masks: np.ndarray) -> np.ndarray:
 
 
 def choose_prompts(random: np.random.Generator, ids: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points in objects, an object by the fourth root of its area: (count, 2) x, y and (count,) ids of objects.
+    """Points in objects, every object alike: (count, 2) x, y and (count,) ids of objects.
 
-    By area nearly every prompt would lie on road, walls and sky; every object counts alike where the teacher is judged.
+    By area nearly every prompt would lie on road, walls and sky.
     """
     areas = np.bincount(ids.ravel())
     areas[0] = 0
     least = min(MIN_AREA * (len(ids) / SIZE) ** 2, areas.max())
-    weights = np.where(areas >= least, areas, 0) ** 0.25
+    weights = (areas >= least) & (areas > 0)
     chosen = random.choice(len(areas), count, p=weights / weights.sum())
     order = np.argsort(ids, axis=None, kind="stable")
     ends = np.cumsum(np.bincount(ids.ravel()))

@@ -142,8 +142,12 @@ def embed(model: Sam2Model, pixels: torch.Tensor) -> list[torch.Tensor]:
     return [feature.permute(1, 2, 0).view(len(pixels), -1, *size) for feature, size in sizes]
 
 
-def prepare_for_training(model: Sam2Model) -> None:
-    """Keep the position encodings in float32 under autocast: bfloat16 places a point to 2 pixels at best."""
+def prepare_for_training(model: Sam2Model, compiled: bool = False) -> None:
+    """Keep the position encodings in float32 under autocast: bfloat16 places a point to 2 pixels at best.
+
+    Args:
+        compiled: fuse what lies between the products, by torch.compile.
+    """
     for module in (model.shared_image_embedding, model.prompt_encoder.shared_embedding):
         module.forward = torch.autocast(model.device.type, enabled=False)(module.forward)
     # On a CPU the fused attention takes longer than plain products where there are 8 tokens or windows of 64 cells.
@@ -152,3 +156,6 @@ def prepare_for_training(model: Sam2Model) -> None:
         model.vision_encoder.backbone.config._attn_implementation = "eager"
     # The neck's sines feed SAM 2's video memory only, yet cost as much as a stage; nothing here reads them.
     model.vision_encoder.neck.position_encoding.forward = lambda *_: torch.zeros(1, 1, 1, 1)
+    if compiled:
+        for module in (model.vision_encoder.backbone, model.mask_decoder):
+            module.forward = torch.compile(module.forward, dynamic=False)

@@ -139,6 +139,9 @@ def train(options: argparse.Namespace) -> tuple[Student, Trained]:
     stems = sorted(path.stem for path in (options.data / "images").glob("*.jpg"))
     held, stems = stems[-HELD_OUT:], stems[:-HELD_OUT]
     student = new_model(options.kind, options.seed).train()
+    if options.weights:
+        given = SegformerForSemanticSegmentation.from_pretrained(options.weights, dtype=torch.float32)
+        student.model.load_state_dict(given.state_dict())
     trained = Trained(student, options.steps, (2e-3, 8e-4), average=0.999)
     weights = class_weights(options.data, stems)
     checkpoint = options.work / "checkpoint.pt"
@@ -193,7 +196,7 @@ real photo, a panorama or the style `target`: use it for `goodsam demo` and `ben
 
 Made by
 
-    python tools/train_street_segmenter.py {kind} --steps {steps}{until} --seed {seed}
+    python tools/train_street_segmenter.py {kind} --steps {steps}{until} --seed {seed}{weights}
 
 {hours:.1f} hours on one CPU core, {done} steps. On the {held} pictures held out of training: {summary}.
 The figures on `source-test` and on panoramas are in docs/results.md. Stored in half precision.
@@ -218,6 +221,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that `goodsam streetworld` wrote")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
+    parser.add_argument("--weights", type=Path, help="model folder to start from instead of random weights")
     parser.add_argument("--steps", type=int, default=16000)
     parser.add_argument("--until", type=int, help="stop at this step and write what there is; a later call goes on")
     parser.add_argument("--seed", type=int, default=0)
@@ -245,6 +249,7 @@ def write(student: Student, trained: Trained, options: argparse.Namespace) -> No
         done=trained.step,
         until=f" --until {trained.step}" if trained.step < options.steps else "",
         seed=options.seed,
+        weights=f" --weights {options.weights.name}" if options.weights else "",
         hours=trained.seconds / 3600,
         summary=summary(scores),
     )

@@ -47,7 +47,10 @@ class Trainer:
         self.args = args
         self.side = side_of(args, 0)
         self.both = Both(build_model(args.seed, self.side)).to(args.device).train()
-        prepare_for_training(self.both.model)
+        if args.weights:
+            given = Sam2Model.from_pretrained(args.weights, dtype=torch.float32)
+            self.both.model.load_state_dict(given.state_dict())
+        prepare_for_training(self.both.model, args.compile)
         self.trained = Trained(self.both, args.steps, (args.muon_lr, args.lr), args.warmup)
         stems = stems_of(args.data)
         split = max(1, len(stems) - args.holdout)
@@ -60,7 +63,7 @@ class Trainer:
             return
         self.side, old = side, self.both.model
         self.both.model = build_model(self.args.seed, side).to(self.args.device).train()
-        prepare_for_training(self.both.model)
+        prepare_for_training(self.both.model, self.args.compile)
         buffers = dict(old.named_buffers())
         for name, buffer in self.both.model.named_buffers():
             buffer.copy_(buffers[name])
@@ -74,8 +77,9 @@ class Trainer:
         self.enlarge()
         share = self.trained.step / self.args.steps
         # From scratch SAM's losses empty all masks first and then learn little: they take over where masks are masks.
-        balanced = min(1.0, max(0.0, (0.5 - share) / 0.2))
-        weights = (20.0, 0.1 * balanced, balanced, max(0.0, min(1.0, 2 - 2 * share)))
+        balanced = 0.0 if self.args.weights else min(1.0, max(0.0, (0.5 - share) / 0.2))
+        alike = max(0.0, min(1.0, 2 - 2 * share)) if self.args.more else 0.0
+        weights = (20.0, 0.1 * balanced, balanced, alike)
         loss, figures = losses_of(self.both.model, self.both.likeness, batch, self.args.prompts, weights)
         return figures | {"norm": self.trained.learn(loss, self.args.clip)}
 
@@ -187,7 +191,7 @@ for photos take one of the SAM family.
 
 Made by
 
-    python tools/train_street_teacher.py --steps {steps}{until} --small {small:g} --seed {seed}
+    python tools/train_street_teacher.py --steps {steps}{until} --small {small:g} --seed {seed}{weights}
 
 {hours:.1f} hours on one CPU core, {done} steps. On every fourth of the {held} pictures held out of training, one random
 point in each object of at least 400 pixels of the picture at 512x512: {figures}.
@@ -218,6 +222,7 @@ def write_model(trainer: Trainer, figures: str) -> None:
         held=len(trainer.held_out),
         steps=args.steps,
         small=args.small,
+        weights=f" --weights {args.weights.name}" if args.weights else "",
         seed=args.seed,
         hours=trainer.trained.seconds / 3600,
         done=trainer.trained.step,
@@ -235,18 +240,20 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of source scenes")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
+    parser.add_argument("--weights", type=Path, help="model folder to start from, whose masks are masks already")
     parser.add_argument("--steps", type=int, default=12000, help="length of the whole training")
     parser.add_argument("--until", type=int, help="stop at this step and write what there is; a later call goes on")
     parser.add_argument("--batch", type=int, default=4, help="pictures a step; half as many in the second phase")
     parser.add_argument("--small", type=float, default=0.4, help="share of the steps that use pictures of 256 pixels")
     parser.add_argument("--prompts", type=int, default=12, help="points a picture")
-    parser.add_argument("--more", type=int, default=36, help="points a picture for the encoder alone")
+    parser.add_argument("--more", type=int, default=36, help="points a picture for the encoder alone; 0 = none")
     parser.add_argument("--shapes", type=float, default=0.3, help="share of pictures of generic shapes")
     parser.add_argument("--holdout", type=int, default=40, help="last pictures, kept for validation")
     parser.add_argument("--lr", type=float, default=6e-4, help="peak learning rate of AdamW")
     parser.add_argument("--muon-lr", type=float, default=1.5e-3, help="peak learning rate of Muon")
     parser.add_argument("--warmup", type=int, default=100, help="steps of rising learning rate")
     parser.add_argument("--clip", type=float, default=1.0, help="largest norm of the gradient")
+    parser.add_argument("--compile", action="store_true", help="a third faster after minutes of gcc; same arithmetic")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--print-every", type=int, default=50, help="steps")
     parser.add_argument("--device", default="cpu")
