@@ -103,14 +103,20 @@ def masks(panoramas: Panoramas, *, out: Out, options: Options = None) -> None:
 
 
 @app.command
+def adapt(panoramas: Panoramas, *, out: Out, options: Options = None) -> None:
+    """Second stage alone: the assistant adapted to the panoramas without labels, for --adapt-steps steps."""
+    _run(panoramas, out, options, ("adapt",))
+
+
+@app.command
 def label(panoramas: Panoramas, *, out: Out, options: Options = None) -> None:
-    """Second stage alone: the assistant's probabilities, fused with the masks into ensemble and label maps."""
+    """Third stage alone: the assistant's probabilities, fused with the masks into ensemble and label maps."""
     _run(panoramas, out, options, ("label",))
 
 
 @app.command
 def train(panoramas: Panoramas, *, out: Out, options: Options = None) -> None:
-    """Third stage alone: the student. On several GPUs: accelerate launch -m goodsam train ..."""
+    """Fourth stage alone: the student. On several GPUs: accelerate launch -m goodsam train ..."""
     _run(panoramas, out, options, ("train",))
 
 

@@ -83,6 +83,22 @@ class AssistantOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdaptOptions:
+    """Adaptation of the assistant to the panoramas, without labels."""
+
+    adapt_steps: int = 0
+    """Steps of adaptation, count; 0 leaves the assistant as it is, and an ONNX file always stays so."""
+    adapt_rate: float = 1e-5
+    """Peak learning rate of the adaptation."""
+    boundary_weight: float = 1.0
+    """Weight of the boundary term; 0 leaves it out."""
+    keep_weight: float = 1.0
+    """Weight of the pull towards what the assistant was sure of."""
+    sure: float = 0.9
+    """Largest probability (0..1) from which the frozen assistant was sure of a pixel."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FusionOptions:
     """When a mask's pixels take the mask's class."""
 
@@ -162,6 +178,7 @@ class RunOptions:
     assistant: Annotated[AssistantOptions, Parameter(name="*", group="Assistant")] = field(
         default_factory=AssistantOptions
     )
+    adapt: Annotated[AdaptOptions, Parameter(name="*", group="Adaptation")] = field(default_factory=AdaptOptions)
     fusion: Annotated[FusionOptions, Parameter(name="*", group="Fusion")] = field(default_factory=FusionOptions)
     student: Annotated[StudentOptions, Parameter(name="*", group="Student")] = field(default_factory=StudentOptions)
     loss: Annotated[LossOptions, Parameter(name="*", group="Loss")] = field(default_factory=LossOptions)

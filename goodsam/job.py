@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 STAGE_OPTIONS = {
     "masks": ("input", "view", "teacher", "machine"),
+    "adapt": ("input", "view", "assistant", "adapt", "machine"),
     "label": ("input", "view", "assistant", "fusion", "machine"),
     "train": ("input", "student", "loss", "train", "machine"),
 }
@@ -40,6 +41,8 @@ class Job:
             raise GoodSAMError(f"--limit {self.options.input.limit}: must be at least 1.")
         if self.options.fusion.gate_full <= self.options.fusion.gate_start:
             raise GoodSAMError("--gate-full must be above --gate-start.")
+        if self.options.adapt.adapt_steps < 0:
+            raise GoodSAMError(f"--adapt-steps {self.options.adapt.adapt_steps}: must be 0 (off) or more.")
         if self.options.view.view_scale <= 0:
             raise GoodSAMError(f"--view-scale {self.options.view.view_scale:g}: must be above 0.")
         if self.options.input.ignore_mask is not None:

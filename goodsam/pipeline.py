@@ -1,4 +1,4 @@
-"""The stages in order: masks, label, train. What is done is skipped, so the same command resumes."""
+"""The stages in order: masks, adapt, label, train. What is done is skipped, so the same command resumes."""
 
 import logging
 from dataclasses import asdict, replace
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from goodsam import files, targets, weights
 from goodsam.config import RunOptions
+from goodsam.dar.adapt import Adapter, adapt_assistant, save_adapted
 from goodsam.dar.fusion import fuse, name_masks
 from goodsam.errors import GoodSAMError
 from goodsam.images import read_label_map
@@ -22,7 +23,7 @@ from goodsam.progress import Progress, Silent, pick_device
 from goodsam.run import Input, Run
 from goodsam.student import resolve_start
 from goodsam.teachers import Teacher
-from goodsam.teachers.assistant import Assistant, load_assistant, predict_views
+from goodsam.teachers.assistant import Assistant, TransformersAssistant, load_assistant, predict_views
 from goodsam.teachers.regions import load_regions
 from goodsam.teachers.sam import PRESETS, STREET_PRESETS, load_sam
 from goodsam.train import look_at, resolve_precision, train_student
@@ -30,7 +31,7 @@ from goodsam.views import Merger, cut
 
 log = logging.getLogger(__name__)
 
-STAGES = ("masks", "label", "train")
+STAGES = ("masks", "adapt", "label", "train")
 TEACHER_OPTIONS = (
     "points_per_side", "points_per_batch", "iou_threshold", "stability_threshold", "nms_threshold", "min_area",
 )  # fmt: skip
@@ -58,16 +59,18 @@ def distill(
     job = Job(Run(out), options, progress or Silent())
     job.check()
     # Whatever may be missing is missed now, not after hours of masks.
-    assistant = _assistant(options) if "label" in stages else None
+    assistant = _assistant(options) if {"adapt", "label"} & set(stages) else None
+    if options.input.shard is not None and {"adapt", "train"} & set(stages):
+        raise GoodSAMError("--shard is for `goodsam masks` and `goodsam label`; then train once, without it.")
     if "train" in stages:
-        if options.input.shard is not None:
-            raise GoodSAMError("--shard is for `goodsam masks` and `goodsam label`; then train once, without it.")
         resolve_start(options.student.student, options.student.init)
     inputs = job.run.take_inputs(found)
     if "masks" in stages:
         make_masks(job, inputs)
-    if assistant is not None:
-        label(job, inputs, assistant)
+    if "adapt" in stages and assistant is not None:
+        adapt(job, inputs, assistant)
+    if "label" in stages and assistant is not None:
+        label(job, inputs, _adapted(job, assistant))
     if "train" in stages:
         train(job, inputs)
     job.complain(inputs)
@@ -117,6 +120,59 @@ def _made_masks_with(job: Job, teacher: Teacher) -> dict[str, Any]:
     }
 
 
+# -- adapt ----------------------------------------------------------------------------------------------------------
+
+
+def adapt(job: Job, inputs: list[Input], assistant: Assistant) -> None:
+    """Stage 2: the assistant adapted to the panoramas; nothing where that is switched off, or it cannot learn."""
+    if not job.options.adapt.adapt_steps:
+        return
+    if not isinstance(assistant, TransformersAssistant):
+        log.info("adapt: %s cannot be trained; it is used as it is.", assistant.name)
+        return
+    if not job.run.record("masks"):
+        raise GoodSAMError(f"{job.run.root}: has no masks yet; run `goodsam masks` first, with the same options.")
+    masked = [item for item in inputs if job.run.file("masks", item.stem).exists()]
+    if not masked:
+        raise GoodSAMError(f"{job.run.root}: no panorama with masks to adapt the assistant to.")
+    fingerprint = job.begin("adapt", _adapted_with(job, assistant, masked), assistant.weights, {})
+    if job.run.record("adapt")["finished"] and job.run.assistant.exists():
+        log.info("adapt: already done.")
+        return
+    adapter = Adapter(assistant, job.options.adapt, job.options.train.seed)
+
+    def read(number: int) -> tuple[Panorama, PanoramaMasks]:
+        item = masked[number]
+        return job.read(item), read_masks(job.run.file("masks", item.stem))
+
+    adapt_assistant(adapter, job.run.adapt, fingerprint, len(masked), read, job.progress)
+    save_adapted(assistant, job.run.assistant)
+    job.run.finish("adapt", panoramas=len(masked))
+
+
+def _adapted(job: Job, assistant: Assistant) -> Assistant:
+    """The assistant that the label stage asks: the adapted one, where there has to be one."""
+    if not job.options.adapt.adapt_steps or not isinstance(assistant, TransformersAssistant):
+        return assistant
+    if not (job.run.record("adapt").get("finished") and job.run.assistant.exists()):
+        raise GoodSAMError(
+            f"{job.run.root}: the assistant is not adapted yet; run `goodsam adapt` first, same options."
+        )
+    given = job.options
+    return load_assistant(str(job.run.assistant), given.assistant.label_set, pick_device(given.machine.device))
+
+
+def _adapted_with(job: Job, assistant: Assistant, inputs: list[Input]) -> dict[str, Any]:
+    return {
+        "masks": job.run.record("masks")["fingerprint"],
+        "panoramas": {item.stem: item.sha256 for item in inputs},
+        "assistant": _result_options(assistant.options()),
+        "weights": [item.sha256 for item in assistant.weights],
+        "adapt": asdict(job.options.adapt),
+        "seed": job.options.train.seed,
+    }
+
+
 # -- label ----------------------------------------------------------------------------------------------------------
 
 
@@ -126,7 +182,7 @@ def _assistant(options: RunOptions) -> Assistant:
 
 
 def label(job: Job, inputs: list[Input], assistant: Assistant) -> None:
-    """Stage 2: the assistant's merged probabilities, the ensemble, and the label maps read off it."""
+    """Stage 3: the assistant's merged probabilities, the ensemble, and the label maps read off it."""
     if not job.run.record("masks"):
         raise GoodSAMError(f"{job.run.root}: has no masks yet; run `goodsam masks` first, with the same options.")
     job.begin("label", _made_labels_with(job, assistant), assistant.weights, {})
@@ -235,7 +291,7 @@ def _made_labels_with(job: Job, assistant: Assistant) -> dict[str, Any]:
 
 
 def train(job: Job, inputs: list[Input]) -> None:
-    """Stage 3: the student."""
+    """Stage 4: the student."""
     if not job.run.record("label"):
         raise GoodSAMError(f"{job.run.root}: has no labels yet; run `goodsam label` first, with the same options.")
     labelled = [item for item in inputs if job.run.file("labels", item.stem).exists()]

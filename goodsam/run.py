@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 STAGE_FOLDERS = {
     "masks": ("masks",),
+    "adapt": ("assistant", "adapt"),
     "label": ("assistant_probs", "features", "ensemble", "labels", "confidence"),
     "train": ("student", "train"),
 }
@@ -61,6 +62,16 @@ class Run:
         return self.root / "features" / "pca.safetensors"
 
     @property
+    def assistant(self) -> Path:
+        """`RUN/assistant`, the adapted one."""
+        return self.root / "assistant"
+
+    @property
+    def adapt(self) -> Path:
+        """`RUN/adapt`, what the adaptation leaves while it runs."""
+        return self.root / "adapt"
+
+    @property
     def student(self) -> Path:
         """`RUN/student`."""
         return self.root / "student"
@@ -86,7 +97,7 @@ class Run:
         took hours is lost to a mistyped option.
 
         Args:
-            stage: "masks", "label" or "train".
+            stage: "masks", "adapt", "label" or "train".
             made_with: every option, hash and earlier fingerprint that changes the stage's result, as JSON values.
             options: of the stage, for `run.yaml`.
             weights: that the stage uses, for `run.yaml`.
