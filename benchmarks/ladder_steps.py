@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from goodsam.config import FusionOptions
-from goodsam.dar.fusion import fuse, masks_in_footprint, name_masks
+from goodsam.dar.fusion import fuse
+from goodsam.dar.merging import masks_in_footprint, merge_masks
 from goodsam.masks import PanoramaMasks, masks_from_arrays
 from goodsam.panorama import Geometry, Panorama, wrap_pad
-from goodsam.teachers.assistant import Assistant, predict_views
+from goodsam.teachers.assistant import Assistant, merged_probabilities
 from goodsam.teachers.normalisation import resized
-from goodsam.views import Merger, cut_labels, footprint, lay_views
+from goodsam.views import cut_labels, footprint, lay_views
 
 WRAP_DEGREES = 45.0
 """Yaw by which the tuned assistant sees past the left and the right edge."""
@@ -81,14 +82,8 @@ def true_masks(instances: np.ndarray, geometry: Geometry) -> PanoramaMasks:
 
 def fused(assistant: Assistant, panorama: Panorama, masks: PanoramaMasks) -> Tensor:
     """The ensemble as the label stage makes it, of any masks: float32 (C, H, W)."""
-    by_view = dict(masks.views)
-    merger = Merger(panorama.geometry, len(assistant.label_set))
-    named = []
-    for view, output in predict_views(assistant, panorama, tuple(by_view)):
-        probabilities = output.probabilities[0].cpu()
-        merger.add(view, probabilities)
-        named.append(name_masks(view, by_view[view], probabilities, FusionOptions()))
-    return fuse(merger.result(), named, panorama.geometry)
+    merged = merged_probabilities(assistant, panorama, [view for view, _ in masks.views])
+    return fuse(merged, merge_masks(masks.views, panorama.geometry), FusionOptions())
 
 
 def fusion_options() -> dict[str, float]:

@@ -9,25 +9,22 @@ from pathlib import Path
 from PIL import Image
 
 from goodsam.config import FusionOptions
-from goodsam.dar.fusion import fuse, name_masks
+from goodsam.dar.fusion import fuse
+from goodsam.dar.merging import merge_masks
 from goodsam.panorama import read_panorama
-from goodsam.teachers.assistant import load_assistant, predict_views
+from goodsam.teachers.assistant import load_assistant, merged_probabilities
 from goodsam.teachers.regions import load_regions
-from goodsam.views import Merger, cut, lay_views
+from goodsam.views import cut, lay_views
 
 photo, name = sys.argv[1:]
 panorama = read_panorama(Path(photo))
 teacher, assistant = load_regions(), load_assistant(name)
 
-merger = Merger(panorama.geometry, len(assistant.label_set))
-named = []
-for view, output in predict_views(assistant, panorama, lay_views(panorama.geometry)):
-    masks = teacher.masks(cut(panorama, view))
-    merger.add(view, output.probabilities[0])
-    named.append(name_masks(view, masks, output.probabilities[0], FusionOptions()))
-merged = merger.result()
-ensemble = fuse(merged, named, panorama.geometry)
+views = lay_views(panorama.geometry)
+masks = merge_masks([(view, teacher.masks(cut(panorama, view))) for view in views], panorama.geometry)
+merged = merged_probabilities(assistant, panorama, views)
+ensemble = fuse(merged, masks, FusionOptions())
 
 changed = (merged.argmax(0) != ensemble.argmax(0)).float().mean()
 Image.fromarray(assistant.label_set.colorize(ensemble.argmax(0).byte().numpy())).save("ensemble.png")
-print(f"{sum(len(item.masks) for item in named)} masks changed the class of {100 * changed:.1f} % of the pixels")
+print(f"{len(masks.areas)} masks changed the class of {100 * changed:.1f} % of the pixels")

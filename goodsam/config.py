@@ -100,12 +100,10 @@ class AdaptOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FusionOptions:
-    """When a mask's pixels take the mask's class."""
+    """How much a mask has to say about its pixels."""
 
-    gate_start: float = 0.5
-    """Agreement (share of a mask's pixels, 0..1) up to which the gate stays shut."""
-    gate_full: float = 0.9
-    """Agreement (share of a mask's pixels, 0..1) from which the gate is fully open."""
+    mask_weight: float = 2.0
+    """Weight of a pixel's masks beside the pixel's own probabilities, which count 1; 0 leaves masks out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,8 +39,8 @@ class Job:
         parse_shard(self.options.input.shard)
         if self.options.input.limit is not None and self.options.input.limit < 1:
             raise GoodSAMError(f"--limit {self.options.input.limit}: must be at least 1.")
-        if self.options.fusion.gate_full <= self.options.fusion.gate_start:
-            raise GoodSAMError("--gate-full must be above --gate-start.")
+        if self.options.fusion.mask_weight < 0:
+            raise GoodSAMError(f"--mask-weight {self.options.fusion.mask_weight:g}: must be 0 or more.")
         if self.options.adapt.adapt_steps < 0:
             raise GoodSAMError(f"--adapt-steps {self.options.adapt.adapt_steps}: must be 0 (off) or more.")
         if self.options.view.view_scale <= 0:

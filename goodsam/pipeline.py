@@ -12,7 +12,8 @@ from torch import Tensor
 from goodsam import files, targets, weights
 from goodsam.config import RunOptions
 from goodsam.dar.adapt import Adapter, adapt_assistant, save_adapted
-from goodsam.dar.fusion import fuse, name_masks
+from goodsam.dar.fusion import fuse
+from goodsam.dar.merging import merge_masks
 from goodsam.errors import GoodSAMError
 from goodsam.images import read_label_map
 from goodsam.job import Job
@@ -209,17 +210,14 @@ def label_one(
     valid = _valid(job, size)
     merger = Merger(geometry, len(assistant.label_set))
     levels = {level: _feature_merger(panorama, level, projection) for level in targets.FEATURE_STRIDES if projection}
-    masks = dict(read_masks(run.file("masks", stem)).views)
-    named = []
-    for view, output in predict_views(assistant, panorama, tuple(masks), job.options.view.view_scale):
-        probabilities = output.probabilities[0].cpu()
-        merger.add(view, probabilities)
-        named.append(name_masks(view, masks[view], probabilities, job.options.fusion))
+    masks = read_masks(run.file("masks", stem)).views
+    for view, output in predict_views(assistant, panorama, [view for view, _ in masks], job.options.view.view_scale):
+        merger.add(view, output.probabilities[0].cpu())
         for level, feature_merger in levels.items():
             assert projection is not None
             feature_merger.add(view, projection(level, output.features[level][0].cpu()))
     merged = merger.result()
-    ensemble = fuse(merged, named, geometry)
+    ensemble = fuse(merged, merge_masks(masks, geometry), job.options.fusion)
     targets.write_probabilities(run.file("assistant_probs", stem), merged, valid)
     if levels:
         targets.write_features(run.file("features", stem), {level: m.result() for level, m in levels.items()})

@@ -150,7 +150,7 @@ def test_a_larger_limit_only_adds_files(finished: Path, world: Path, tmp_path: P
 def test_other_options_set_aside_and_bring_back(world: Path, tmp_path: Path) -> None:
     run = label_run(world / "photos", tmp_path / "RUN", world, limit=1)
     before = tiny.tree(run, *MADE)
-    label_run(world / "photos", run, world, limit=1, gate_start=0.1, gate_full=0.2)
+    label_run(world / "photos", run, world, limit=1, mask_weight=0.5)
     assert tiny.tree(run, "masks") == {name: data for name, data in before.items() if name.startswith("masks/")}
     assert tiny.tree(run, "ensemble") != {n: d for n, d in before.items() if n.startswith("ensemble/")}
     assert len(list((run / "stale").iterdir())) == 1
@@ -287,7 +287,7 @@ def test_a_shard_cannot_be_distilled(world: Path, tmp_path: Path) -> None:
     [
         ({"shard": "3/2"}, "--shard 3/2: must be I/N"),
         ({"limit": 0}, "--limit 0: must be at least 1"),
-        ({"gate_start": 0.9, "gate_full": 0.9}, "--gate-full must be above --gate-start"),
+        ({"mask_weight": -1.0}, "--mask-weight -1: must be 0 or more"),
         ({"view_scale": 0.0}, "--view-scale 0: must be above 0"),
         ({"view_step": 50.0}, "--view-step 50: must divide 360"),
         ({"label_set": "nonsense"}, "label set 'nonsense': must be one of"),

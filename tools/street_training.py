@@ -23,13 +23,20 @@ class Trained:
         rates: peak learning rates of Muon and AdamW.
         warmup: steps of rising learning rate.
         average: how much of the averaged weights is kept at each step.
+        decay: share of all steps over which the learning rate falls.
     """
 
     def __init__(
-        self, module: nn.Module, steps: int, rates: tuple[float, float], warmup: int = 100, average: float = 0.998
+        self,
+        module: nn.Module,
+        steps: int,
+        rates: tuple[float, float],
+        warmup: int = 100,
+        average: float = 0.998,
+        decay: float = DECAY,
     ) -> None:
         self.module, self.steps, self.warmup, self._keep = module, steps, min(warmup, max(1, steps // 10)), average
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self._decay = 0, 0.0, decay
         linear = [layer.weight for layer in module.modules() if isinstance(layer, nn.Linear)]
         chosen = {id(parameter) for parameter in linear}
         others = [parameter for parameter in module.parameters() if id(parameter) not in chosen]
@@ -48,7 +55,7 @@ class Trained:
         """Share of the peak learning rate at the present step: warm-up, constant, linear to 0."""
         if self.step < self.warmup:
             return (self.step + 1) / self.warmup
-        return min(1.0, (self.steps - self.step) / max(1.0, DECAY * self.steps))
+        return min(1.0, (self.steps - self.step) / max(1.0, self._decay * self.steps))
 
     def learn(self, loss: Tensor, clip: float = 1.0) -> float:
         """One step down the gradient of a loss; the norm of that gradient.

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from street_teacher_data import Batch, make_batch, normalise, read_picture, side_of, squash, stems_of
 from street_teacher_loss import losses_of, mask_ious
 from street_teacher_model import SIZE, Likeness, build_model, prepare_for_training
-from street_training import Trained
+from street_training import DECAY, Trained
 from torch import nn
 from transformers import Sam2Model
 
@@ -51,7 +51,7 @@ class Trainer:
             given = Sam2Model.from_pretrained(args.weights, dtype=torch.float32)
             self.both.model.load_state_dict(given.state_dict())
         prepare_for_training(self.both.model, args.compile)
-        self.trained = Trained(self.both, args.steps, (args.muon_lr, args.lr), args.warmup)
+        self.trained = Trained(self.both, args.steps, (args.muon_lr, args.lr), args.warmup, decay=args.decay)
         stems = stems_of(args.data)
         split = max(1, len(stems) - args.holdout)
         self.train_stems, self.held_out = stems[:split], stems[split:]
@@ -251,6 +251,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--holdout", type=int, default=40, help="last pictures, kept for validation")
     parser.add_argument("--lr", type=float, default=6e-4, help="peak learning rate of AdamW")
     parser.add_argument("--muon-lr", type=float, default=1.5e-3, help="peak learning rate of Muon")
+    parser.add_argument("--decay", type=float, default=DECAY, help="last share of the steps, where the rate falls to 0")
     parser.add_argument("--warmup", type=int, default=100, help="steps of rising learning rate")
     parser.add_argument("--clip", type=float, default=1.0, help="largest norm of the gradient")
     parser.add_argument("--compile", action="store_true", help="a third faster after minutes of gcc; same arithmetic")
