@@ -157,6 +157,22 @@ def predict(
 
 
 @app.command
+def inspect(
+    run: Annotated[Path, Parameter(help="Run folder with masks and labels.")],
+    stems: Annotated[list[str], Parameter(help="Names of panoramas, as those of the label maps without .png.")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Folder for the pictures; default RUN/inspect.")] = None,
+) -> None:
+    """One picture per panorama of every step: views, masks, borders, assistant, what masks say, ensemble, student."""
+    from goodsam import inspection
+
+    _quiet()
+    for path in inspection.inspect_run(run, stems, out):
+        log.info("inspect: %s", path)
+
+
+@app.command
 def evaluate(
     subject: Annotated[str, Parameter(help="student:DIR, assistant:ID or labels:DIR (label maps on disk).")],
     /,

@@ -3,6 +3,8 @@
 The paper names the module and its purpose; that opinions are pooled by their logarithms is our choice.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy.sparse import csr_array
@@ -13,6 +15,18 @@ from goodsam.dar.merging import MergedMasks
 
 FLOOR = 1e-4
 """Smallest probability whose logarithm is taken: no opinion rules a class out for good."""
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """What fusion makes of a panorama, and of what."""
+
+    ensemble: Tensor
+    """E, float32 (C, H, W), sums to one over C."""
+    masks_say: Tensor
+    """Q, float32 (C, H, W), sums to one over C; even where there is no mask."""
+    share: Tensor
+    """s(x), float32 (H, W), 0..1: how much Q has to say in E; 0 where there is no mask."""
 
 
 def mean_probabilities(merged: Tensor, masks: MergedMasks) -> np.ndarray:
@@ -26,12 +40,12 @@ def mean_probabilities(merged: Tensor, masks: MergedMasks) -> np.ndarray:
     return (inside @ _rows(merged)) / np.maximum(masks.areas, 1)[:, None]
 
 
-def fuse(merged: Tensor, masks: MergedMasks, options: FusionOptions) -> Tensor:
+def pool(merged: Tensor, masks: MergedMasks, options: FusionOptions) -> Pooled:
     """Pool what the assistant says of a pixel with what it says of the masks that hold the pixel.
 
-    E(x) ~ P(x) ^ (1 / (1 + lambda t(x))) * Q(x) ^ (lambda t(x) / (1 + lambda t(x))), normalised over classes, where
-    log Q(x) = sum_m w_m(x) log q_m / sum_m w_m(x) over the masks m that hold x, w_m(x) is the mask's score times the
-    trust in it at x, and t(x) the largest w_m(x).
+    E(x) ~ P(x)^(1 - s(x)) Q(x)^s(x), normalised over classes, where log Q(x) = sum_m w_m(x) log q_m / sum_m w_m(x) over
+    the masks m that hold x, w_m(x) is the mask's score times the trust in it at x, and s(x) = lambda w(x) / (1 + lambda
+    w(x)) with w(x) the largest w_m(x).
 
     A logarithmic pool needs no gate: an impure mask has a flat q_m, which moves little, and what stands before
     something large, a pole before a house, survives by the share that it has in the large mask's own q_m. It does not
@@ -41,22 +55,24 @@ def fuse(merged: Tensor, masks: MergedMasks, options: FusionOptions) -> Tensor:
         merged: P, float (C, H, W), summing to one over C.
         masks: of the panorama.
         options: lambda.
-    Returns:
-        E, float32 (C, H, W).
     """
     scores = np.repeat(masks.scores, np.diff(masks.member.indptr)).astype(np.float32)
     weight = csr_array((masks.member.data * scores, masks.member.indices, masks.member.indptr), masks.member.shape)
-    total = weight.sum(0)
-    pooled = weight.T @ np.log(np.maximum(mean_probabilities(merged, masks), FLOOR)).astype(np.float32)
-    pooled /= np.maximum(total, 1e-12)[:, None]
-    trust = np.zeros(weight.shape[1], dtype=np.float32)
-    np.maximum.at(trust, weight.indices, weight.data)
-    share = torch.from_numpy(options.mask_weight * trust / (1 + options.mask_weight * trust))[:, None]
-    said = torch.from_numpy(_rows(merged)).clamp_min(FLOOR).log()
-    ensemble = torch.lerp(said, torch.from_numpy(pooled), share).softmax(1)
-    # Exactly P, not its floored logarithm, where there is no mask.
-    ensemble = torch.where(share > 0, ensemble, torch.from_numpy(_rows(merged)))
-    return ensemble.T.reshape(merged.shape)
+    logarithms = weight.T @ np.log(np.maximum(mean_probabilities(merged, masks), FLOOR)).astype(np.float32)
+    logarithms /= np.maximum(weight.sum(0), 1e-12)[:, None]
+    largest = np.zeros(weight.shape[1], dtype=np.float32)
+    np.maximum.at(largest, weight.indices, weight.data)
+    share = torch.from_numpy(options.mask_weight * largest / (1 + options.mask_weight * largest))[:, None]
+    rows, masks_say = torch.from_numpy(_rows(merged)), torch.from_numpy(logarithms)
+    ensemble = torch.lerp(rows.clamp_min(FLOOR).log(), masks_say, share).softmax(1)
+    ensemble = torch.where(share > 0, ensemble, rows)  # exactly P, not its floored logarithm, where there is no mask
+    shape = tuple(merged.shape)
+    return Pooled(ensemble.T.reshape(shape), masks_say.softmax(1).T.reshape(shape), share.reshape(shape[1:]))
+
+
+def fuse(merged: Tensor, masks: MergedMasks, options: FusionOptions) -> Tensor:
+    """The ensemble alone: E of `pool`, float32 (C, H, W)."""
+    return pool(merged, masks, options).ensemble
 
 
 def _rows(merged: Tensor) -> np.ndarray:

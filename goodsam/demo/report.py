@@ -9,19 +9,22 @@ from typing import Any
 import numpy as np
 
 from goodsam import __version__, files
+from goodsam.dar.merging import merge_masks
 from goodsam.datasets import parse_data
 from goodsam.datasets.folder import read_checked_labels
 from goodsam.demo import page
 from goodsam.demo.curve import training_curve
 from goodsam.demo.options import LABEL_SET, DemoOptions
 from goodsam.demo.page import Panorama, Picture, Row
-from goodsam.demo.pictures import jpeg, label_picture, mask_picture, narrowed, stack
+from goodsam.demo.pictures import label_picture
 from goodsam.demo.scores import Subject, label_maps, miou_of_strip, subjects
 from goodsam.demo.times import Steps, Times
+from goodsam.drawing import jpeg, mask_picture, narrowed, stack
 from goodsam.files import fingerprint_of
 from goodsam.images import read_photo
 from goodsam.labels import LABEL_SETS
 from goodsam.masks import read_masks
+from goodsam.panorama import geometry_of
 from goodsam.run import Run
 
 SMOOTH = ("image", "masks")
@@ -96,7 +99,8 @@ class Drawn:
 def draw(out: Path, strip: Strip, chosen: Sequence[Subject], options: DemoOptions) -> list[Drawn]:
     """A strip's pictures in the order of the method: image, masks, every step's label map, truth."""
     label_set = LABEL_SETS[LABEL_SET]
-    masks = mask_picture(strip.image, read_masks(strip.masks), options.vfov)
+    found = read_masks(strip.masks)
+    masks = mask_picture(strip.image, merge_masks(found.views, geometry_of(found.size, options.vfov)))
     drawn = [
         Drawn("image", "Panorama", f"Rendered street panorama {strip.stem}, 360 degrees wide", strip.image),
         Drawn("masks", "Teacher: masks without names", f"Outlined regions of panorama {strip.stem}", masks),

@@ -7,12 +7,10 @@ import pytest
 
 from goodsam.demo.curve import smoothed, ticks, training_curve
 from goodsam.demo.page import change, percent
-from goodsam.demo.pictures import label_picture, mask_picture
+from goodsam.demo.pictures import label_picture
 from goodsam.demo.times import Steps, Times
 from goodsam.labels import LABEL_SETS
-from goodsam.masks import PanoramaMasks, masks_from_arrays
 from goodsam.progress import Silent
-from goodsam.views import Crop
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 0.23), (0, 1), (1, 80), (1, 2), (0, 7.9), (0, 1e-3)])
@@ -51,25 +49,6 @@ def test_own_car_is_black_in_every_label_map() -> None:
     picture = label_picture(labels, np.array([[255, 2]], dtype=np.uint8), label_set)
     assert picture[0, 0].tolist() == [0, 0, 0]
     assert tuple(picture[0, 1]) == label_set.colors[10]
-
-
-def test_masks_are_drawn_where_they_are_and_a_small_one_is_seen_on_a_large_one() -> None:
-    arrays = np.zeros((2, 40, 50), dtype=bool)
-    arrays[0, 20:30, 20:30] = True
-    arrays[1, 10:36, 10:40] = True
-    empty = masks_from_arrays(np.zeros((0, 40, 50), dtype=bool))
-    seen = [(Crop(yaw, 90.0), masks_from_arrays(arrays) if yaw == -90 else empty) for yaw in range(-180, 180, 45)]
-    pixels = np.full((40, 200, 3), 100, dtype=np.uint8)
-    picture = mask_picture(pixels, PanoramaMasks((40, 200), "test", tuple(seen)), 72.0)
-    assert picture.shape == pixels.shape
-    plain = picture[0, 0]
-    assert plain.tolist() == [100, 100, 100]
-    view = picture[:, 25:75]  # 90 degrees around yaw -90
-    assert (picture[:, 75:] == plain).all()
-    assert (view[:10] == plain).all()
-    large, small = view[15, 15], view[25, 25]
-    assert len({tuple(color) for color in (plain, large, small)}) == 3
-    assert view[20, 25].min() > max(large.min(), small.min())  # an outline, near white
 
 
 def test_time_adds_up_over_calls_and_belongs_to_what_it_was_made_with(tmp_path) -> None:  # type: ignore[no-untyped-def]
