@@ -24,6 +24,7 @@ from goodsam.progress import pick_device
 from goodsam.run import Run
 from goodsam.subjects import label_table
 from goodsam.teachers.assistant import Assistant, load_assistant, merged_probabilities
+from goodsam.teachers.combined import WITH_REGIONS
 from goodsam.views import lay_views
 from goodsam.weights import WeightFile
 
@@ -59,7 +60,7 @@ class Ladder:
     @cached_property
     def weights(self) -> dict[str, tuple[WeightFile, ...]]:
         """Weight files by the option that names their model."""
-        sam, start = self.options.sam, self.options.start
+        sam, start = self.options.sam.removesuffix(WITH_REGIONS), self.options.start
         return {
             "--sam": () if sam == "regions" else weights.weight_files(sam, weights.resolve(sam, "--sam")),
             "--assistant": self.assistant.weights,

@@ -55,7 +55,8 @@ class TeacherOptions:
     """Masks from the SAM family, or regions without any weights."""
 
     sam: str = "facebook/sam-vit-huge"
-    """Hugging Face id or folder of a SAM, SAM-HQ, SAM 2 or SAM 2.1 model, `regions` (training-free), or `street`."""
+    """Hugging Face id or folder of a SAM, SAM-HQ, SAM 2 or SAM 2.1 model, `regions` (training-free), or `street`; with
+    `+regions` at its end, regions are added to its masks."""
     preset: Literal["fast", "balanced", "dense"] = "balanced"
     """How many prompts and how strict the filters: 16, 24 or 32 points per side (8, 12, 16 for `street`)."""
     points_per_side: int | None = None

@@ -25,6 +25,7 @@ from goodsam.run import Input, Run
 from goodsam.student import resolve_start
 from goodsam.teachers import Teacher
 from goodsam.teachers.assistant import Assistant, TransformersAssistant, load_assistant, predict_views
+from goodsam.teachers.combined import WITH_REGIONS, CombinedTeacher
 from goodsam.teachers.regions import load_regions
 from goodsam.teachers.sam import PRESETS, STREET_PRESETS, load_sam
 from goodsam.train import look_at, resolve_precision, train_student
@@ -86,6 +87,10 @@ def load_teacher(options: RunOptions, device: torch.device) -> Teacher:
     given = options.teacher
     if given.sam == "regions":
         return load_regions()
+    if given.sam.endswith(WITH_REGIONS):
+        name = given.sam.removesuffix(WITH_REGIONS)
+        alone = replace(options, teacher=replace(given, sam=name))
+        return CombinedTeacher(load_teacher(alone, device), load_regions())
     changed = {name: getattr(given, name) for name in TEACHER_OPTIONS if getattr(given, name) is not None}
     presets = STREET_PRESETS if given.sam == weights.STREET else PRESETS
     return load_sam(given.sam, replace(presets[given.preset], **changed), device)
