@@ -28,8 +28,9 @@ class InputOptions:
     """Row of the horizon, pixels from the upper edge; default the middle."""
     limit: int | None = None
     """Use only the first so many panoramas in sorted order; default all."""
-    ignore_mask: Path | None = None
-    """PNG of the panoramas' size, white (not 0) where the camera car is: 255 in the labels, no weight in training."""
+    ego: str = "auto"
+    """Camera car, 255 in the labels and of no weight in training: auto finds what is in the same place in many
+    panoramas, off, or a PNG of the panoramas' size, white (not 0) where it is."""
     strict: bool = False
     """Exit with an error if any input cannot be read; by default it is left out, named and counted."""
     shard: str | None = None

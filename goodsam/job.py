@@ -45,8 +45,10 @@ class Job:
             raise GoodSAMError(f"--adapt-steps {self.options.adapt.adapt_steps}: must be 0 (off) or more.")
         if self.options.view.view_scale <= 0:
             raise GoodSAMError(f"--view-scale {self.options.view.view_scale:g}: must be above 0.")
-        if self.options.input.ignore_mask is not None:
-            read_label_map(Path(self.options.input.ignore_mask))
+        if self.options.input.ego not in ("auto", "off"):
+            if not Path(self.options.input.ego).is_file():
+                raise GoodSAMError(f"--ego {self.options.input.ego}: must be auto, off or a PNG file; no such file.")
+            read_label_map(Path(self.options.input.ego))
 
     def begin(
         self, stage: str, made_with: dict[str, Any], weights: Sequence[WeightFile], resolved: dict[str, Any]

@@ -1,5 +1,6 @@
 """The stages in order: masks, adapt, label, train. What is done is skipped, so the same command resumes."""
 
+import hashlib
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from goodsam.config import RunOptions
 from goodsam.dar.adapt import Adapter, adapt_assistant, save_adapted
 from goodsam.dar.fusion import fuse
 from goodsam.dar.merging import merge_masks
+from goodsam.ego import Mount, find_mounts, mount_of, read_mounts, write_mounts
 from goodsam.errors import GoodSAMError
 from goodsam.images import read_label_map
 from goodsam.job import Job
@@ -56,8 +58,8 @@ def distill(
     Raises:
         GoodSAMError: an option, a model or all inputs cannot be used.
     """
-    found = files.list_images(panoramas)
-    found = dict(list(found.items())[: options.input.limit])
+    everything = files.list_images(panoramas)
+    found = dict(list(everything.items())[: options.input.limit])
     job = Job(Run(out), options, progress or Silent())
     job.check()
     # Whatever may be missing is missed now, not after hours of masks.
@@ -72,7 +74,7 @@ def distill(
     if "adapt" in stages and assistant is not None:
         adapt(job, inputs, assistant)
     if "label" in stages and assistant is not None:
-        label(job, inputs, _adapted(job, assistant))
+        label(job, inputs, _adapted(job, assistant), camera_cars(job, list(everything.values())))
     if "train" in stages:
         train(job, inputs)
     job.complain(inputs)
@@ -187,11 +189,38 @@ def _assistant(options: RunOptions) -> Assistant:
     return load_assistant(given.assistant, given.label_set, pick_device(options.machine.device))
 
 
-def label(job: Job, inputs: list[Input], assistant: Assistant) -> None:
+def camera_cars(job: Job, panoramas: list[Path]) -> list[Mount]:
+    """The camera cars of a folder: looked for once, and again while none is found and the folder grows.
+
+    Args:
+        job: of the run, which keeps what was found.
+        panoramas: all of the folder, whatever `--limit` says, so that it decides nothing here.
+    """
+    given = job.options.input.ego
+    if given == "off":
+        return []
+    if given != "auto":
+        return [Mount(read_label_map(Path(given)) > 0, 0)]
+    with files.locked(job.run.root / ".ego.lock"):
+        if (job.run.ego / "mounts.json").exists():
+            mounts, seen = read_mounts(job.run.ego)
+            if mounts or seen >= len(panoramas):
+                return mounts
+        mounts = find_mounts(panoramas)
+        write_mounts(job.run.ego, mounts, len(panoramas))
+    for number, mount in enumerate(mounts):
+        log.info(
+            "label: a camera car covers %.1f %% of the panoramas it took, as seen in %d of them (%s; --ego).",
+            100 * mount.mask.mean(), mount.photos, job.run.ego / f"mount{number}.png",
+        )  # fmt: skip
+    return mounts
+
+
+def label(job: Job, inputs: list[Input], assistant: Assistant, cars: list[Mount]) -> None:
     """Stage 3: the assistant's merged probabilities, the ensemble, and the label maps read off it."""
     if not job.run.record("masks"):
         raise GoodSAMError(f"{job.run.root}: has no masks yet; run `goodsam masks` first, with the same options.")
-    job.begin("label", _made_labels_with(job, assistant), assistant.weights, {})
+    job.begin("label", _made_labels_with(job, assistant, cars), assistant.weights, {})
     masked = [item for item in inputs if job.run.file("masks", item.stem).exists()]
     known = job.run.inputs()
     forgotten = [item for item in inputs if item not in masked and "left_out" not in known[item.stem]]
@@ -203,16 +232,20 @@ def label(job: Job, inputs: list[Input], assistant: Assistant) -> None:
         return job.run.file("labels", item.stem).exists()
 
     for item, panorama in job.each("label", masked, done):
-        label_one(job, assistant, item.stem, panorama, projection)
+        label_one(job, assistant, item.stem, panorama, projection, cars)
 
 
 def label_one(
-    job: Job, assistant: Assistant, stem: str, panorama: Panorama, projection: targets.Projection | None
+    job: Job,
+    assistant: Assistant,
+    stem: str,
+    panorama: Panorama,
+    projection: targets.Projection | None,
+    cars: list[Mount],
 ) -> None:
     """Write everything of one panorama; the label map last, since its being there means that all is."""
     run, geometry = job.run, panorama.geometry
-    size = (geometry.height, geometry.width)
-    valid = _valid(job, size)
+    valid = _valid(job, panorama, cars)
     merger = Merger(geometry, len(assistant.label_set))
     levels = {level: _feature_merger(panorama, level, projection) for level in targets.FEATURE_STRIDES if projection}
     masks = read_masks(run.file("masks", stem)).views
@@ -240,18 +273,21 @@ def _feature_merger(panorama: Panorama, level: int, projection: targets.Projecti
     return Merger(geometry, projection.axes[level].shape[1], size)
 
 
-def _valid(job: Job, size: tuple[int, int]) -> np.ndarray:
-    """bool (H, W): False where `--ignore-mask` is white."""
-    path = job.options.input.ignore_mask
-    if path is None:
+def _valid(job: Job, panorama: Panorama, cars: list[Mount]) -> np.ndarray:
+    """bool (H, W): False where the camera car is."""
+    size, given = panorama.pixels.shape[:2], job.options.input.ego
+    if given == "auto":
+        car = mount_of(panorama.pixels, cars)
+        return np.ones(size, dtype=bool) if car is None else ~car.mask
+    if not cars:
         return np.ones(size, dtype=bool)
-    mask = read_label_map(Path(path))
+    mask = cars[0].mask
     if mask.shape != size:
         raise GoodSAMError(
-            f"--ignore-mask {path}: is {mask.shape[1]}x{mask.shape[0]} pixels, the panorama is {size[1]}x{size[0]}; "
+            f"--ego {given}: is {mask.shape[1]}x{mask.shape[0]} pixels, the panorama is {size[1]}x{size[0]}; "
             "save it at the panoramas' size."
         )
-    return mask == 0
+    return ~mask
 
 
 def _projection(job: Job, assistant: Assistant, inputs: list[Input]) -> targets.Projection | None:
@@ -275,8 +311,7 @@ def _projection(job: Job, assistant: Assistant, inputs: list[Input]) -> targets.
         return projection
 
 
-def _made_labels_with(job: Job, assistant: Assistant) -> dict[str, Any]:
-    ignore = job.options.input.ignore_mask
+def _made_labels_with(job: Job, assistant: Assistant, cars: list[Mount]) -> dict[str, Any]:
     return {
         "masks": job.run.record("masks")["fingerprint"],
         "assistant": _result_options(assistant.options()),
@@ -286,7 +321,7 @@ def _made_labels_with(job: Job, assistant: Assistant) -> dict[str, Any]:
         "colors": [list(color) for color in assistant.label_set.colors],
         "view_scale": job.options.view.view_scale,
         "fusion": asdict(job.options.fusion),
-        "ignore_mask": files.sha256_of(Path(ignore)) if ignore is not None else None,
+        "cars": [hashlib.sha256(np.packbits(car.mask).tobytes()).hexdigest() for car in cars],
     }
 
 

@@ -62,6 +62,11 @@ class Run:
         return self.root / "features" / "pca.safetensors"
 
     @property
+    def ego(self) -> Path:
+        """`RUN/ego`, masks of the camera cars that were found; kept with the run."""
+        return self.root / "ego"
+
+    @property
     def assistant(self) -> Path:
         """`RUN/assistant`, the adapted one."""
         return self.root / "assistant"

@@ -169,11 +169,11 @@ def test_a_photo_that_changed_is_done_again(world: Path, tmp_path: Path) -> None
     assert after["labels/pano01.png"] != before["labels/pano01.png"]
 
 
-def test_ignore_mask_is_255_and_has_no_weight(world: Path, tmp_path: Path) -> None:
+def test_a_given_camera_car_is_255_and_has_no_weight(world: Path, tmp_path: Path) -> None:
     mask = np.zeros(tiny.SIZE, dtype=np.uint8)
     mask[80:] = 255
     Image.fromarray(mask).save(tmp_path / "car.png")
-    run = label_run(world / "photos", tmp_path / "RUN", world, limit=1, ignore_mask=tmp_path / "car.png")
+    run = label_run(world / "photos", tmp_path / "RUN", world, limit=1, ego=str(tmp_path / "car.png"))
     labels = np.array(Image.open(run / "labels" / "pano00.png"))
     assert (labels[80:] == 255).all()
     assert (labels[:80] != 255).all()
@@ -182,10 +182,10 @@ def test_ignore_mask_is_255_and_has_no_weight(world: Path, tmp_path: Path) -> No
     assert valid[:40].all()
 
 
-def test_ignore_mask_of_another_size_is_refused(world: Path, tmp_path: Path) -> None:
+def test_a_camera_car_of_another_size_is_refused(world: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((10, 20), dtype=np.uint8)).save(tmp_path / "car.png")
     with pytest.raises(GoodSAMError, match=r"car\.png: is 20x10 pixels, the panorama is 512x96"):
-        label_run(world / "photos", tmp_path / "RUN", world, limit=1, ignore_mask=tmp_path / "car.png")
+        label_run(world / "photos", tmp_path / "RUN", world, limit=1, ego=str(tmp_path / "car.png"))
 
 
 def test_rolling_by_a_view_step_rolls_the_ensemble(world: Path, tmp_path: Path) -> None:
@@ -287,6 +287,7 @@ def test_a_shard_cannot_be_distilled(world: Path, tmp_path: Path) -> None:
     [
         ({"shard": "3/2"}, "--shard 3/2: must be I/N"),
         ({"limit": 0}, "--limit 0: must be at least 1"),
+        ({"ego": "maybe"}, "--ego maybe: must be auto, off or a PNG file"),
         ({"mask_weight": -1.0}, "--mask-weight -1: must be 0 or more"),
         ({"view_scale": 0.0}, "--view-scale 0: must be above 0"),
         ({"view_step": 50.0}, "--view-step 50: must divide 360"),
