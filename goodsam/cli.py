@@ -183,7 +183,9 @@ def evaluate(
     views: Annotated[
         Literal["whole", "crops", "tangent"], Parameter(help="How an assistant sees panoramas.")
     ] = "crops",
-    view_scale: Annotated[float, Parameter(help="Factor by which a view is enlarged before the assistant.")] = 1.0,
+    view_scale: Annotated[
+        str, Parameter(help="Factor by which a view is enlarged before the assistant; 1,1.5 averages two.")
+    ] = "1",
     projection: Annotated[
         Literal["panorama", "photo"] | None,
         Parameter(help="photo: ordinary photographs, nothing wraps; default what the data says, else panorama."),

@@ -47,8 +47,11 @@ class ViewOptions:
     """Width of a view, degrees of yaw (crops) or of field of view (tangent)."""
     view_step: float = 45.0
     """Between the centres of neighbouring views, degrees; divides 360, at most half of view-width."""
-    view_scale: float = 1.0
-    """Factor by which a view is enlarged before the assistant sees it."""
+    view_scale: str = "1"
+    """Factor by which a view is enlarged before the assistant sees it; several, as in 1,1.5, are averaged; auto takes
+    the two that agree best with the others."""
+    whole_view: bool = False
+    """The assistant also sees the whole panorama, wrapped; it counts as much as all views together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +257,23 @@ def parse_size(text: str, option: str) -> tuple[int, int]:
     if not (separator and height.isdigit() and width.isdigit() and int(height) and int(width)):
         raise GoodSAMError(f"{option} {text}: must be HEIGHTxWIDTH in pixels, such as 200x1024.")
     return int(height), int(width)
+
+
+def parse_scales(text: str | float, option: str = "--view-scale") -> tuple[float, ...] | None:
+    """ "1,1.5" -> (1.0, 1.5); None for "auto".
+
+    Raises:
+        GoodSAMError: not numbers above 0.
+    """
+    if text == "auto":
+        return None
+    try:
+        scales = tuple(float(part) for part in str(text).split(","))
+    except ValueError:
+        scales = ()
+    if not scales or min(scales) <= 0:
+        raise GoodSAMError(f"{option} {text}: must be auto, or factors above 0 such as 1 or 1,1.5.")
+    return scales
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:

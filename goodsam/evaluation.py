@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from goodsam import files
+from goodsam.config import parse_scales
 from goodsam.datasets import parse_data
 from goodsam.errors import GoodSAMError
 from goodsam.images import read_photo
@@ -26,7 +27,7 @@ def evaluate(
     data: str,
     *,
     views: str = "crops",
-    view_scale: float = 1.0,
+    view_scale: float | str = 1.0,
     projection: Literal["panorama", "photo"] | None = None,
     vfov: float | None = None,
     horizon: float | None = None,
@@ -44,7 +45,7 @@ def evaluate(
         subject: `student:DIR`, `assistant:ID`, or `labels:DIR` (label maps in the data's label set, same stems, .png).
         data: what `datasets.parse_data` takes, such as `folder:IMAGES,LABELS` or `streetworld:ROOT`.
         views: how an assistant sees a panorama: "whole", "crops", "tangent" or "auto".
-        view_scale: factor by which an assistant's views are enlarged before it sees them.
+        view_scale: factor by which an assistant's views are enlarged before it sees them; "1,1.5" averages two.
         projection: "photo" for ordinary flat photos: nothing wraps, and an assistant sees the whole photo; None for
             what the data says they are, "panorama" where it does not.
         vfov: vertical field of view of panoramas, degrees; None for what the data says, square pixels where it does
@@ -61,10 +62,13 @@ def evaluate(
         raise GoodSAMError(f"--projection {projection}: must be panorama or photo.")
     if limit is not None and limit < 1:
         raise GoodSAMError(f"--limit {limit}: must be at least 1.")
+    scales = parse_scales(view_scale)
+    if scales is None:
+        raise GoodSAMError("--view-scale auto: is for runs on unlabelled panoramas; give numbers here, such as 1,1.5.")
     dataset = parse_data(data)
     projection = projection or dataset.projection or "panorama"
     vfov = dataset.vfov if vfov is None else vfov
-    predict = load_subject(subject, dataset, SubjectOptions(views, view_scale, device, width))
+    predict = load_subject(subject, dataset, SubjectOptions(views, scales, device, width))
     scores = Scores(dataset.label_set)
     for stem, image_path, label_path in list(dataset)[:limit]:
         labels = dataset.read_labels(label_path)

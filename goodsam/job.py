@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from goodsam.config import RunOptions, parse_shard
+from goodsam.config import RunOptions, parse_scales, parse_shard
 from goodsam.errors import GoodSAMError, UnreadableImageError
 from goodsam.images import read_label_map
 from goodsam.panorama import Geometry, Panorama, read_panorama
@@ -43,8 +43,7 @@ class Job:
             raise GoodSAMError(f"--mask-weight {self.options.fusion.mask_weight:g}: must be 0 or more.")
         if self.options.adapt.adapt_steps < 0:
             raise GoodSAMError(f"--adapt-steps {self.options.adapt.adapt_steps}: must be 0 (off) or more.")
-        if self.options.view.view_scale <= 0:
-            raise GoodSAMError(f"--view-scale {self.options.view.view_scale:g}: must be above 0.")
+        parse_scales(self.options.view.view_scale)
         if self.options.input.ego not in ("auto", "off"):
             if not Path(self.options.input.ego).is_file():
                 raise GoodSAMError(f"--ego {self.options.input.ego}: must be auto, off or a PNG file; no such file.")

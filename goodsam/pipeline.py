@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor
 
 from goodsam import files, targets, weights
-from goodsam.config import RunOptions
+from goodsam.config import RunOptions, parse_scales
 from goodsam.dar.adapt import Adapter, adapt_assistant, save_adapted
 from goodsam.dar.fusion import fuse
 from goodsam.dar.merging import merge_masks
+from goodsam.dar.scales import SCALES, Seconded, seconded
 from goodsam.ego import Mount, find_mounts, mount_of, read_mounts, write_mounts
 from goodsam.errors import GoodSAMError
 from goodsam.images import read_label_map
@@ -26,7 +28,14 @@ from goodsam.progress import Progress, Silent, pick_device
 from goodsam.run import Input, Run
 from goodsam.student import resolve_start
 from goodsam.teachers import Teacher
-from goodsam.teachers.assistant import Assistant, TransformersAssistant, load_assistant, predict_views
+from goodsam.teachers.assistant import (
+    Assistant,
+    TransformersAssistant,
+    load_assistant,
+    merged_probabilities,
+    predict_views,
+    whole_probabilities,
+)
 from goodsam.teachers.combined import WITH_REGIONS, CombinedTeacher
 from goodsam.teachers.regions import load_regions
 from goodsam.teachers.sam import PRESETS, STREET_PRESETS, load_sam
@@ -118,7 +127,8 @@ def _result_options(options: dict[str, Any]) -> dict[str, Any]:
 
 def _made_masks_with(job: Job, teacher: Teacher) -> dict[str, Any]:
     view = asdict(job.options.view)
-    view.pop("view_scale")
+    for name in ("view_scale", "whole_view"):  # how the assistant sees them
+        view.pop(name)
     return {
         "teacher": _result_options(teacher.options()),
         "weights": [item.sha256 for item in teacher.weights],
@@ -220,19 +230,52 @@ def label(job: Job, inputs: list[Input], assistant: Assistant, cars: list[Mount]
     """Stage 3: the assistant's merged probabilities, the ensemble, and the label maps read off it."""
     if not job.run.record("masks"):
         raise GoodSAMError(f"{job.run.root}: has no masks yet; run `goodsam masks` first, with the same options.")
-    job.begin("label", _made_labels_with(job, assistant, cars), assistant.weights, {})
     masked = [item for item in inputs if job.run.file("masks", item.stem).exists()]
+    scales = choose_scales(job, assistant, masked)
+    shown = ",".join(f"{scale:g}" for scale in scales)
+    job.begin("label", _made_labels_with(job, assistant, cars, scales), assistant.weights, {"view_scale": shown})
     known = job.run.inputs()
     forgotten = [item for item in inputs if item not in masked and "left_out" not in known[item.stem]]
     if forgotten:
         log.warning("label: %d panoramas have no masks yet, such as %s.", len(forgotten), forgotten[0].path)
-    projection = _projection(job, assistant, masked)
+    projection = _projection(job, assistant, masked, scales)
 
     def done(item: Input) -> bool:
         return job.run.file("labels", item.stem).exists()
 
     for item, panorama in job.each("label", masked, done):
-        label_one(job, assistant, item.stem, panorama, projection, cars)
+        label_one(job, assistant, item.stem, panorama, projection, cars, scales)
+
+
+def choose_scales(job: Job, assistant: Assistant, inputs: list[Input]) -> tuple[float, ...]:
+    """The scales of `--view-scale`; those of auto are decided once, on the first panoramas, and kept with the run."""
+    given = parse_scales(job.options.view.view_scale)
+    if given is not None or not inputs:
+        return given or (1.0,)
+    path = job.run.root / "scales.json"
+    made_with = {
+        "assistant": _result_options(assistant.options()),
+        "weights": [item.sha256 for item in assistant.weights],
+        "masks": job.run.record("masks")["fingerprint"],
+    }
+    with files.locked(job.run.root / ".scales.lock"):
+        known = files.read_json(path) if path.exists() else {}
+        if known.get("fingerprint") != files.fingerprint_of(made_with):
+            found = seconded(_at_every_scale(job, assistant, inputs[:PROJECTION_PANORAMAS]))
+            known = {"fingerprint": files.fingerprint_of(made_with), "scales": found.scales, "support": found.support}
+            files.write_json(path, known)
+    found = Seconded(tuple(known["scales"]), tuple(known["support"]))
+    table = ", ".join(f"{scale:g} {share:.3f}" for scale, share in zip(found.scales, found.support, strict=True))
+    names = " and ".join(f"{scale:g}" for scale in found.chosen())
+    log.info("label: views are seen at scales %s, which the others second most (%s).", names, table)
+    return found.chosen()
+
+
+def _at_every_scale(job: Job, assistant: Assistant, inputs: list[Input]) -> Iterator[Tensor]:
+    for item in inputs:
+        panorama = job.read(item)
+        views = job.views(panorama)
+        yield torch.stack([merged_probabilities(assistant, panorama, views, (scale,)) for scale in SCALES])
 
 
 def label_one(
@@ -242,6 +285,7 @@ def label_one(
     panorama: Panorama,
     projection: targets.Projection | None,
     cars: list[Mount],
+    scales: Sequence[float],
 ) -> None:
     """Write everything of one panorama; the label map last, since its being there means that all is."""
     run, geometry = job.run, panorama.geometry
@@ -249,12 +293,14 @@ def label_one(
     merger = Merger(geometry, len(assistant.label_set))
     levels = {level: _feature_merger(panorama, level, projection) for level in targets.FEATURE_STRIDES if projection}
     masks = read_masks(run.file("masks", stem)).views
-    for view, output in predict_views(assistant, panorama, [view for view, _ in masks], job.options.view.view_scale):
+    for view, output in predict_views(assistant, panorama, [view for view, _ in masks], scales):
         merger.add(view, output.probabilities[0].cpu())
         for level, feature_merger in levels.items():
             assert projection is not None
             feature_merger.add(view, projection(level, output.features[level][0].cpu()))
     merged = merger.result()
+    if job.options.view.whole_view:
+        merged = (merged + whole_probabilities(assistant, panorama, scales)) / 2
     ensemble = fuse(merged, merge_masks(masks, geometry), job.options.fusion)
     targets.write_probabilities(run.file("assistant_probs", stem), merged, valid)
     if levels:
@@ -290,7 +336,9 @@ def _valid(job: Job, panorama: Panorama, cars: list[Mount]) -> np.ndarray:
     return ~mask
 
 
-def _projection(job: Job, assistant: Assistant, inputs: list[Input]) -> targets.Projection | None:
+def _projection(
+    job: Job, assistant: Assistant, inputs: list[Input], scales: Sequence[float]
+) -> targets.Projection | None:
     """The principal components of the features: read, or fitted once on the first panoramas; None without features."""
     path = job.run.projection
     with files.locked(job.run.root / ".projection.lock"):
@@ -299,7 +347,7 @@ def _projection(job: Job, assistant: Assistant, inputs: list[Input]) -> targets.
         samples: dict[int, list[Tensor]] = {level: [] for level in targets.FEATURE_STRIDES}
         for item in inputs[:PROJECTION_PANORAMAS]:
             panorama = job.read(item)
-            for _, output in predict_views(assistant, panorama, job.views(panorama), job.options.view.view_scale):
+            for _, output in predict_views(assistant, panorama, job.views(panorama), scales[:1]):
                 if not all(level in output.features for level in samples):
                     log.info("label: the assistant gives no features; the student learns from its probabilities alone.")
                     return None
@@ -311,7 +359,7 @@ def _projection(job: Job, assistant: Assistant, inputs: list[Input]) -> targets.
         return projection
 
 
-def _made_labels_with(job: Job, assistant: Assistant, cars: list[Mount]) -> dict[str, Any]:
+def _made_labels_with(job: Job, assistant: Assistant, cars: list[Mount], scales: Sequence[float]) -> dict[str, Any]:
     return {
         "masks": job.run.record("masks")["fingerprint"],
         "assistant": _result_options(assistant.options()),
@@ -319,7 +367,8 @@ def _made_labels_with(job: Job, assistant: Assistant, cars: list[Mount]) -> dict
         "label_set": assistant.label_set.name,
         "classes": list(assistant.label_set.names),
         "colors": [list(color) for color in assistant.label_set.colors],
-        "view_scale": job.options.view.view_scale,
+        "scales": list(scales),
+        "whole_view": job.options.view.whole_view,
         "fusion": asdict(job.options.fusion),
         "cars": [hashlib.sha256(np.packbits(car.mask).tobytes()).hexdigest() for car in cars],
     }

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from goodsam.datasets import Dataset
 from goodsam.datasets.folder import read_checked_labels
@@ -25,7 +24,7 @@ class SubjectOptions:
     """How subjects look at images; see `evaluation.evaluate`."""
 
     views: str
-    view_scale: float
+    scales: tuple[float, ...]
     device: str
     width: int | None
 
@@ -82,8 +81,7 @@ def label_table(subject: str, source: LabelSet, target: LabelSet) -> np.ndarray:
 
 def _assistant(where: str, dataset: Dataset, options: SubjectOptions) -> Predict:
     from goodsam.progress import pick_device
-    from goodsam.teachers.assistant import load_assistant, merged_probabilities
-    from goodsam.teachers.normalisation import resized
+    from goodsam.teachers.assistant import load_assistant, merged_probabilities, predict_image
 
     device = pick_device(options.device)
     try:
@@ -96,13 +94,9 @@ def _assistant(where: str, dataset: Dataset, options: SubjectOptions) -> Predict
     def predict(_: str, image: Image) -> np.ndarray:
         if isinstance(image, Panorama):
             laid = lay_views(image.geometry, options.views)
-            probabilities = merged_probabilities(assistant, image, laid, options.view_scale)
+            probabilities = merged_probabilities(assistant, image, laid, options.scales)
         else:
-            pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-            height, width = image.shape[:2]
-            size = (max(1, round(height * options.view_scale)), max(1, round(width * options.view_scale)))
-            output = assistant.predict(resized(pixels, size)).probabilities
-            probabilities = resized(output, (height, width))[0]
+            probabilities = predict_image(assistant, image, options.scales).probabilities[0]
         return probabilities.argmax(0).byte().cpu().numpy()
 
     return predict

@@ -167,6 +167,7 @@ def test_label_table_is_the_published_mapping() -> None:
 @dataclass(frozen=True)
 class Output:
     probabilities: torch.Tensor
+    features: tuple[()] = ()
 
 
 class FakeAssistant:
@@ -193,7 +194,7 @@ def assistants(monkeypatch: pytest.MonkeyPatch) -> list[FakeAssistant]:
         made.append(FakeAssistant(load_label_set(label_set)))
         return made[-1]
 
-    def merged(assistant: FakeAssistant, panorama: Panorama, views: Any, view_scale: float = 1.0) -> torch.Tensor:
+    def merged(assistant: FakeAssistant, panorama: Panorama, views: Any, scales: Any = (1.0,)) -> torch.Tensor:
         assistant.sizes.append((len(views),))
         return assistant.predict(torch.from_numpy(panorama.pixels).permute(2, 0, 1)[None] / 255).probabilities[0]
 

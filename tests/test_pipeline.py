@@ -289,7 +289,7 @@ def test_a_shard_cannot_be_distilled(world: Path, tmp_path: Path) -> None:
         ({"limit": 0}, "--limit 0: must be at least 1"),
         ({"ego": "maybe"}, "--ego maybe: must be auto, off or a PNG file"),
         ({"mask_weight": -1.0}, "--mask-weight -1: must be 0 or more"),
-        ({"view_scale": 0.0}, "--view-scale 0: must be above 0"),
+        ({"view_scale": "0"}, "--view-scale 0: must be auto, or factors above 0"),
         ({"view_step": 50.0}, "--view-step 50: must divide 360"),
         ({"label_set": "nonsense"}, "label set 'nonsense': must be one of"),
         ({"label_set": "densepass13"}, "label set densepass13: class 'sidewalk' is made of 'sidewalk', which the"),

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from goodsam.labels import LabelSet, load_label_set, map_probabilities
-from goodsam.panorama import Panorama
+from goodsam.panorama import Panorama, wrap_pad
 from goodsam.teachers.normalisation import resized
 from goodsam.teachers.onnx import OnnxSegmenter
 from goodsam.teachers.output import AssistantOutput, fit_label_set, label_set_to_json
@@ -28,7 +29,11 @@ __all__ = [
     "load_assistant",
     "merged_probabilities",
     "predict_views",
+    "whole_probabilities",
 ]
+
+WRAP_DEGREES = 45.0
+"""Yaw by which the assistant sees past the left and the right edge of a whole panorama."""
 
 
 class Assistant(Protocol):
@@ -86,29 +91,45 @@ class OnnxAssistant:
 
 
 def predict_views(
-    assistant: Assistant, panorama: Panorama, views: Sequence[View], view_scale: float = 1.0
+    assistant: Assistant, panorama: Panorama, views: Sequence[View], scales: Sequence[float] = (1.0,)
 ) -> Iterator[tuple[View, AssistantOutput]]:
     """What the assistant says of each view, one view at a time.
 
     Args:
         views: which views to cut.
-        view_scale: views are enlarged by this factor before the model sees them; 1 leaves their pixels as they are.
+        scales: views are enlarged by each of these factors before the model sees them; 1 leaves their pixels as they
+            are. Probabilities are averaged; features are those of the first.
     Yields:
         The view, and its output with B = 1 and probabilities at the view's own size (`views.size_of`).
     """
     for view in views:
-        pixels = torch.from_numpy(cut(panorama, view)).permute(2, 0, 1)[None].float() / 255
-        height, width = pixels.shape[2:]
-        size = (max(1, round(height * view_scale)), max(1, round(width * view_scale)))
-        output = assistant.predict(resized(pixels, size))
-        yield view, AssistantOutput(resized(output.probabilities, (height, width)), output.features)
+        yield view, predict_image(assistant, cut(panorama, view), scales)
+
+
+def predict_image(assistant: Assistant, pixels: np.ndarray, scales: Sequence[float]) -> AssistantOutput:
+    """Mean over scales of what the assistant says of one image, uint8 (h, w, 3); features of the first."""
+    image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
+    height, width = image.shape[2:]
+    outputs = [
+        assistant.predict(resized(image, (max(1, round(height * scale)), max(1, round(width * scale)))))
+        for scale in scales
+    ]
+    said = [resized(output.probabilities, (height, width)) for output in outputs]
+    return AssistantOutput(said[0] if len(said) == 1 else torch.stack(said).mean(0), outputs[0].features)
 
 
 def merged_probabilities(
-    assistant: Assistant, panorama: Panorama, views: Sequence[View], view_scale: float = 1.0
+    assistant: Assistant, panorama: Panorama, views: Sequence[View], scales: Sequence[float] = (1.0,)
 ) -> Tensor:
     """The views' probabilities merged onto the panorama: P, float32 (C, H, W), sums to one over C."""
     merger = Merger(panorama.geometry, len(assistant.label_set))
-    for view, output in predict_views(assistant, panorama, views, view_scale):
+    for view, output in predict_views(assistant, panorama, views, scales):
         merger.add(view, output.probabilities[0])
     return merger.result()
+
+
+def whole_probabilities(assistant: Assistant, panorama: Panorama, scales: Sequence[float] = (1.0,)) -> Tensor:
+    """What the assistant says of the whole panorama, wrapped on both sides: float32 (C, H, W)."""
+    columns = round(WRAP_DEGREES / 360 * panorama.geometry.width)
+    output = predict_image(assistant, wrap_pad(panorama.pixels, columns), scales)
+    return output.probabilities[0, :, :, columns:-columns].cpu()
