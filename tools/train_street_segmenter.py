@@ -198,7 +198,7 @@ Made by
 
     python tools/train_street_segmenter.py {kind} --steps {steps}{until} --seed {seed}{weights}
 
-{hours:.1f} hours on one CPU core, {done} steps. On the {held} pictures held out of training: {summary}.
+{before}{hours:.1f} hours on one CPU core, {done} steps. On the {held} pictures held out of training: {summary}.
 The figures on `source-test` and on panoramas are in docs/results.md. Stored in half precision.
 """
 PREPROCESSOR = {
@@ -250,6 +250,9 @@ def write(student: Student, trained: Trained, options: argparse.Namespace) -> No
         until=f" --until {trained.step}" if trained.step < options.steps else "",
         seed=options.seed,
         weights=f" --weights {options.weights.name}" if options.weights else "",
+        before=f"where {options.weights.name} are the weights of an earlier run of this script (tools/README.md).\n"
+        if options.weights
+        else "",
         hours=trained.seconds / 3600,
         summary=summary(scores),
     )

@@ -191,10 +191,10 @@ for photos take one of the SAM family.
 
 Made by
 
-    python tools/train_street_teacher.py --steps {steps}{until} --small {small:g} --seed {seed}{weights}
+    python tools/train_street_teacher.py {options}
 
-{hours:.1f} hours on one CPU core, {done} steps. On every fourth of the {held} pictures held out of training, one random
-point in each object of at least 400 pixels of the picture at 512x512: {figures}.
+{before}{hours:.1f} hours on one CPU core, {done} steps. On every fourth of the {held} pictures held out of training, one
+random point in each object of at least 400 pixels of the picture at 512x512: {figures}.
 The figures on panoramas of the other style are in docs/results.md. Stored in half precision.
 """
 
@@ -216,23 +216,30 @@ def write_model(trainer: Trainer, figures: str) -> None:
         "rescale_factor": 1 / 255,
         "size": {"height": SIZE, "width": SIZE},
     }
+    until = f" --until {trainer.trained.step}" if trainer.trained.step < args.steps else ""
     card = CARD.format(
         parameters=sum(p.numel() for p in model.parameters()) / 1e6,
         pictures=len(trainer.train_stems),
         held=len(trainer.held_out),
-        steps=args.steps,
-        small=args.small,
-        weights=f" --weights {args.weights.name}" if args.weights else "",
-        seed=args.seed,
+        options=" ".join(chosen(args)) + until,
+        before=f"where {args.weights.name} are the weights of an earlier run of this script (tools/README.md).\n"
+        if args.weights
+        else "",
         hours=trainer.trained.seconds / 3600,
         done=trainer.trained.step,
-        until=f" --until {trainer.trained.step}" if trainer.trained.step < args.steps else "",
         figures=figures,
     )
     with files.whole_folder(args.out) as folder:
         model.half().save_pretrained(folder)
         files.write_json(folder / "preprocessor_config.json", preprocessor)
         files.write_text(folder / "README.md", card)
+
+
+def chosen(args: argparse.Namespace) -> list[str]:
+    """The options that decide the weights, as given or not: `--steps 12000` and so on."""
+    names = ("steps", "batch", "small", "prompts", "more", "shapes", "lr", "muon_lr", "decay", "warmup", "seed")
+    shown = [f"--{name.replace('_', '-')} {getattr(args, name):g}" for name in names]
+    return [*shown, f"--weights {args.weights.name}"] if args.weights else shown
 
 
 def parse() -> argparse.Namespace:
