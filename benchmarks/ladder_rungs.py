@@ -88,6 +88,7 @@ class Ladder:
             sam=given.sam, assistant=given.assistant, label_set=LABEL_SET.name, init=given.start, seed=0,
             steps=given.steps, batch_size=given.batch_size, train_size=given.train_size,
             learning_rate=given.learning_rate, vfov=pictures.vfov, limit=len(pictures.stems), device=given.device,
+            ego="auto" if pictures is self.unlabelled else "off",  # every rung labels every pixel of a test picture
         )  # fmt: skip
         names = {stage: self.clock_name(stage, pictures) for stage in pipeline.STAGES}
         clock = Clock(self.work / "seconds.json", names)

@@ -193,8 +193,8 @@ Made by
 
     python tools/train_street_teacher.py {options}
 
-{before}{hours:.1f} hours on one CPU core, {done} steps. On every fourth of the {held} pictures held out of training, one
-random point in each object of at least 400 pixels of the picture at 512x512: {figures}.
+{before}{hours:.1f} hours on one CPU core, {done} steps. On every fourth of the {held} pictures held out of training,
+one random point in each object of at least 400 pixels of the picture at 512x512: {figures}.
 The figures on panoramas of the other style are in docs/results.md. Stored in half precision.
 """
 
