@@ -18,6 +18,7 @@ from ladder_steps import fused, fusion_options, majority_vote, true_masks, whole
 from goodsam import files, pipeline, predictor, weights
 from goodsam.bootstrap import miou_of
 from goodsam.config import run_options
+from goodsam.ego import hidden, mount_of, read_mounts
 from goodsam.images import read_label_map
 from goodsam.masks import PanoramaMasks, read_masks
 from goodsam.progress import pick_device
@@ -88,7 +89,6 @@ class Ladder:
             sam=given.sam, assistant=given.assistant, label_set=LABEL_SET.name, init=given.start, seed=0,
             steps=given.steps, batch_size=given.batch_size, train_size=given.train_size,
             learning_rate=given.learning_rate, vfov=pictures.vfov, limit=len(pictures.stems), device=given.device,
-            ego="auto" if pictures is self.unlabelled else "off",  # every rung labels every pixel of a test picture
         )  # fmt: skip
         names = {stage: self.clock_name(stage, pictures) for stage in pipeline.STAGES}
         clock = Clock(self.work / "seconds.json", names)
@@ -224,11 +224,18 @@ def ours(ladder: Ladder, pictures: Pictures) -> tuple[dict[str, Any], Label]:
 def perfect_ours(ladder: Ladder, pictures: Pictures) -> tuple[dict[str, Any], Label]:
     """The same fusion of the true instances: its ceiling."""
 
+    run = ladder.distilled(pictures, "masks", "label")
+    cars, _ = read_mounts(run.ego)
+
     def label(stem: str) -> np.ndarray:
-        masks = ladder.perfect_masks(pictures, stem)
-        return fused(ladder.assistant, pictures.panorama(stem), masks).argmax(0).byte().numpy()
+        masks, panorama = ladder.perfect_masks(pictures, stem), pictures.panorama(stem)
+        car = mount_of(panorama.pixels, cars)
+        if car is not None:  # the same start as our fusion has
+            panorama = hidden(panorama, car.mask)
+        return fused(ladder.assistant, panorama, masks).argmax(0).byte().numpy()
 
     made_with = {"assistant": ladder.assistant.options(), "fusion": fusion_options(), **ladder.hashes("--assistant")}
+    made_with["label"] = run.record("label")["fingerprint"]
     return made_with, label
 
 

@@ -20,6 +20,7 @@ from skimage.graph import route_through_array
 from goodsam import files
 from goodsam.errors import UnreadableImageError
 from goodsam.images import read_label_map, read_photo
+from goodsam.panorama import Panorama
 
 WIDTH = 1024
 """Width at which panoramas are looked at, pixels."""
@@ -130,6 +131,33 @@ def mount_of(pixels: np.ndarray, mounts: Sequence[Mount]) -> Mount | None:
     share = [float(found[mount.rim()].mean()) for mount in own]
     best = int(np.argmax(share))
     return own[best] if share[best] >= PRESENT else None
+
+
+def hidden(panorama: Panorama, mask: np.ndarray) -> Panorama:
+    """The panorama with the mount, and a little around it, in the mean colour of what lies around that.
+
+    An assistant has never seen a bonnet from above: it calls it a car, and takes the road around it along. Of an even
+    patch it says what it says of the road beside it.
+
+    Args:
+        panorama: as it is.
+        mask: bool (H, W), of the mount.
+    """
+    if not mask.any():
+        return panorama
+    step = max(1, round(panorama.geometry.width / 2048 * 3))
+    patch = _grown(mask, step)
+    ring = _grown(patch, 4 * step) & ~patch
+    pixels = panorama.pixels.copy()
+    if ring.any():
+        pixels[patch] = pixels[ring].mean(0).round().astype(np.uint8)
+    return Panorama(pixels, panorama.geometry)
+
+
+def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """bool (H, W) grown by so many pixels; columns wrap."""
+    wide = np.pad(mask, ((0, 0), (pixels, pixels)), mode="wrap")
+    return ndimage.binary_dilation(wide, iterations=pixels)[:, pixels:-pixels]
 
 
 def write_mounts(folder: Path, mounts: Sequence[Mount], panoramas: int) -> None:

@@ -17,7 +17,7 @@ from goodsam.dar.adapt import Adapter, adapt_assistant, save_adapted
 from goodsam.dar.fusion import fuse
 from goodsam.dar.merging import merge_masks
 from goodsam.dar.scales import SCALES, Seconded, seconded
-from goodsam.ego import Mount, find_mounts, mount_of, read_mounts, write_mounts
+from goodsam.ego import Mount, find_mounts, hidden, mount_of, read_mounts, write_mounts
 from goodsam.errors import GoodSAMError
 from goodsam.images import read_label_map
 from goodsam.job import Job
@@ -80,10 +80,12 @@ def distill(
     inputs = job.run.take_inputs(found)
     if "masks" in stages:
         make_masks(job, inputs)
-    if "adapt" in stages and assistant is not None:
-        adapt(job, inputs, assistant)
-    if "label" in stages and assistant is not None:
-        label(job, inputs, _adapted(job, assistant), camera_cars(job, list(everything.values())))
+    if assistant is not None:
+        cars = camera_cars(job, list(everything.values()))
+        if "adapt" in stages:
+            adapt(job, inputs, assistant, cars)
+        if "label" in stages:
+            label(job, inputs, _adapted(job, assistant), cars)
     if "train" in stages:
         train(job, inputs)
     job.complain(inputs)
@@ -141,7 +143,7 @@ def _made_masks_with(job: Job, teacher: Teacher) -> dict[str, Any]:
 # -- adapt ----------------------------------------------------------------------------------------------------------
 
 
-def adapt(job: Job, inputs: list[Input], assistant: Assistant) -> None:
+def adapt(job: Job, inputs: list[Input], assistant: Assistant, cars: list[Mount]) -> None:
     """Stage 2: the assistant adapted to the panoramas; nothing where that is switched off, or it cannot learn."""
     if not job.options.adapt.adapt_steps:
         return
@@ -153,7 +155,7 @@ def adapt(job: Job, inputs: list[Input], assistant: Assistant) -> None:
     masked = [item for item in inputs if job.run.file("masks", item.stem).exists()]
     if not masked:
         raise GoodSAMError(f"{job.run.root}: no panorama with masks to adapt the assistant to.")
-    fingerprint = job.begin("adapt", _adapted_with(job, assistant, masked), assistant.weights, {})
+    fingerprint = job.begin("adapt", _adapted_with(job, assistant, masked, cars), assistant.weights, {})
     if job.run.record("adapt")["finished"] and job.run.assistant.exists():
         log.info("adapt: already done.")
         return
@@ -161,7 +163,7 @@ def adapt(job: Job, inputs: list[Input], assistant: Assistant) -> None:
 
     def read(number: int) -> tuple[Panorama, PanoramaMasks]:
         item = masked[number]
-        return job.read(item), read_masks(job.run.file("masks", item.stem))
+        return without_car(job, job.read(item), cars)[0], read_masks(job.run.file("masks", item.stem))
 
     adapt_assistant(adapter, job.run.adapt, fingerprint, len(masked), read, job.progress)
     save_adapted(assistant, job.run.assistant)
@@ -180,7 +182,7 @@ def _adapted(job: Job, assistant: Assistant) -> Assistant:
     return load_assistant(str(job.run.assistant), given.assistant.label_set, pick_device(given.machine.device))
 
 
-def _adapted_with(job: Job, assistant: Assistant, inputs: list[Input]) -> dict[str, Any]:
+def _adapted_with(job: Job, assistant: Assistant, inputs: list[Input], cars: list[Mount]) -> dict[str, Any]:
     return {
         "masks": job.run.record("masks")["fingerprint"],
         "panoramas": {item.stem: item.sha256 for item in inputs},
@@ -188,7 +190,12 @@ def _adapted_with(job: Job, assistant: Assistant, inputs: list[Input]) -> dict[s
         "weights": [item.sha256 for item in assistant.weights],
         "adapt": asdict(job.options.adapt),
         "seed": job.options.train.seed,
+        "cars": _hashes(cars),
     }
+
+
+def _hashes(cars: list[Mount]) -> list[str]:
+    return [hashlib.sha256(np.packbits(car.mask).tobytes()).hexdigest() for car in cars]
 
 
 # -- label ----------------------------------------------------------------------------------------------------------
@@ -231,14 +238,14 @@ def label(job: Job, inputs: list[Input], assistant: Assistant, cars: list[Mount]
     if not job.run.record("masks"):
         raise GoodSAMError(f"{job.run.root}: has no masks yet; run `goodsam masks` first, with the same options.")
     masked = [item for item in inputs if job.run.file("masks", item.stem).exists()]
-    scales = choose_scales(job, assistant, masked)
+    scales = choose_scales(job, assistant, masked, cars)
     shown = ",".join(f"{scale:g}" for scale in scales)
     job.begin("label", _made_labels_with(job, assistant, cars, scales), assistant.weights, {"view_scale": shown})
     known = job.run.inputs()
     forgotten = [item for item in inputs if item not in masked and "left_out" not in known[item.stem]]
     if forgotten:
         log.warning("label: %d panoramas have no masks yet, such as %s.", len(forgotten), forgotten[0].path)
-    projection = _projection(job, assistant, masked, scales)
+    projection = _projection(job, assistant, masked, scales, cars)
 
     def done(item: Input) -> bool:
         return job.run.file("labels", item.stem).exists()
@@ -247,7 +254,7 @@ def label(job: Job, inputs: list[Input], assistant: Assistant, cars: list[Mount]
         label_one(job, assistant, item.stem, panorama, projection, cars, scales)
 
 
-def choose_scales(job: Job, assistant: Assistant, inputs: list[Input]) -> tuple[float, ...]:
+def choose_scales(job: Job, assistant: Assistant, inputs: list[Input], cars: list[Mount]) -> tuple[float, ...]:
     """The scales of `--view-scale`; those of auto are decided once, on the first panoramas, and kept with the run."""
     given = parse_scales(job.options.view.view_scale)
     if given is not None or not inputs:
@@ -257,11 +264,12 @@ def choose_scales(job: Job, assistant: Assistant, inputs: list[Input]) -> tuple[
         "assistant": _result_options(assistant.options()),
         "weights": [item.sha256 for item in assistant.weights],
         "masks": job.run.record("masks")["fingerprint"],
+        "cars": _hashes(cars),
     }
     with files.locked(job.run.root / ".scales.lock"):
         known = files.read_json(path) if path.exists() else {}
         if known.get("fingerprint") != files.fingerprint_of(made_with):
-            found = seconded(_at_every_scale(job, assistant, inputs[:PROJECTION_PANORAMAS]))
+            found = seconded(_at_every_scale(job, assistant, inputs[:PROJECTION_PANORAMAS], cars))
             known = {"fingerprint": files.fingerprint_of(made_with), "scales": found.scales, "support": found.support}
             files.write_json(path, known)
     found = Seconded(tuple(known["scales"]), tuple(known["support"]))
@@ -271,9 +279,9 @@ def choose_scales(job: Job, assistant: Assistant, inputs: list[Input]) -> tuple[
     return found.chosen()
 
 
-def _at_every_scale(job: Job, assistant: Assistant, inputs: list[Input]) -> Iterator[Tensor]:
+def _at_every_scale(job: Job, assistant: Assistant, inputs: list[Input], cars: list[Mount]) -> Iterator[Tensor]:
     for item in inputs:
-        panorama = job.read(item)
+        panorama, _ = without_car(job, job.read(item), cars)
         views = job.views(panorama)
         yield torch.stack([merged_probabilities(assistant, panorama, views, (scale,)) for scale in SCALES])
 
@@ -289,18 +297,18 @@ def label_one(
 ) -> None:
     """Write everything of one panorama; the label map last, since its being there means that all is."""
     run, geometry = job.run, panorama.geometry
-    valid = _valid(job, panorama, cars)
+    seen, valid = without_car(job, panorama, cars)
     merger = Merger(geometry, len(assistant.label_set))
     levels = {level: _feature_merger(panorama, level, projection) for level in targets.FEATURE_STRIDES if projection}
     masks = read_masks(run.file("masks", stem)).views
-    for view, output in predict_views(assistant, panorama, [view for view, _ in masks], scales):
+    for view, output in predict_views(assistant, seen, [view for view, _ in masks], scales):
         merger.add(view, output.probabilities[0].cpu())
         for level, feature_merger in levels.items():
             assert projection is not None
             feature_merger.add(view, projection(level, output.features[level][0].cpu()))
     merged = merger.result()
     if job.options.view.whole_view:
-        merged = (merged + whole_probabilities(assistant, panorama, scales)) / 2
+        merged = (merged + whole_probabilities(assistant, seen, scales)) / 2
     ensemble = fuse(merged, merge_masks(masks, geometry), job.options.fusion)
     targets.write_probabilities(run.file("assistant_probs", stem), merged, valid)
     if levels:
@@ -319,25 +327,22 @@ def _feature_merger(panorama: Panorama, level: int, projection: targets.Projecti
     return Merger(geometry, projection.axes[level].shape[1], size)
 
 
-def _valid(job: Job, panorama: Panorama, cars: list[Mount]) -> np.ndarray:
-    """bool (H, W): False where the camera car is."""
+def without_car(job: Job, panorama: Panorama, cars: list[Mount]) -> tuple[Panorama, np.ndarray]:
+    """The panorama as the assistant sees it, the camera car hidden, and bool (H, W), False where that is."""
     size, given = panorama.pixels.shape[:2], job.options.input.ego
-    if given == "auto":
-        car = mount_of(panorama.pixels, cars)
-        return np.ones(size, dtype=bool) if car is None else ~car.mask
-    if not cars:
-        return np.ones(size, dtype=bool)
-    mask = cars[0].mask
-    if mask.shape != size:
+    car = mount_of(panorama.pixels, cars) if given == "auto" else next(iter(cars), None)
+    if car is None:
+        return panorama, np.ones(size, dtype=bool)
+    if car.mask.shape != size:
         raise GoodSAMError(
-            f"--ego {given}: is {mask.shape[1]}x{mask.shape[0]} pixels, the panorama is {size[1]}x{size[0]}; "
+            f"--ego {given}: is {car.mask.shape[1]}x{car.mask.shape[0]} pixels, the panorama is {size[1]}x{size[0]}; "
             "save it at the panoramas' size."
         )
-    return ~mask
+    return hidden(panorama, car.mask), ~car.mask
 
 
 def _projection(
-    job: Job, assistant: Assistant, inputs: list[Input], scales: Sequence[float]
+    job: Job, assistant: Assistant, inputs: list[Input], scales: Sequence[float], cars: list[Mount]
 ) -> targets.Projection | None:
     """The principal components of the features: read, or fitted once on the first panoramas; None without features."""
     path = job.run.projection
@@ -346,7 +351,7 @@ def _projection(
             return targets.read_projection(path)
         samples: dict[int, list[Tensor]] = {level: [] for level in targets.FEATURE_STRIDES}
         for item in inputs[:PROJECTION_PANORAMAS]:
-            panorama = job.read(item)
+            panorama, _ = without_car(job, job.read(item), cars)
             for _, output in predict_views(assistant, panorama, job.views(panorama), scales[:1]):
                 if not all(level in output.features for level in samples):
                     log.info("label: the assistant gives no features; the student learns from its probabilities alone.")
@@ -370,7 +375,7 @@ def _made_labels_with(job: Job, assistant: Assistant, cars: list[Mount], scales:
         "scales": list(scales),
         "whole_view": job.options.view.whole_view,
         "fusion": asdict(job.options.fusion),
-        "cars": [hashlib.sha256(np.packbits(car.mask).tobytes()).hexdigest() for car in cars],
+        "cars": _hashes(cars),
     }
 
 

@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from goodsam import ego, pipeline
 from goodsam.config import run_options
-from goodsam.ego import Mount, edges, find_mounts, mount_of, outline, read_mounts, write_mounts
+from goodsam.ego import Mount, edges, find_mounts, hidden, mount_of, outline, read_mounts, write_mounts
+from goodsam.panorama import Panorama, geometry_of
 from goodsam.streetworld import split_named, write_scenes
 
 SIZE = (100, 512)
@@ -147,6 +148,20 @@ def test_a_bonnet_of_the_street_world(tmp_path: Path) -> None:
         assert found is None or iou(found.mask, truth) >= 0.9
     assert sum(mount_of(np.array(Image.open(path)), mounts) is not None for path in paths["target-dev"]) >= 6
     assert all(mount_of(np.array(Image.open(path)), mounts) is None for path in paths["source-train"])
+
+
+def test_a_hidden_car_is_a_patch_of_the_road_beside_it() -> None:
+    car = bonnet(3, 90, 24)
+    pixels = street(1, car)
+    found = hidden(Panorama(pixels, geometry_of(SIZE)), car)
+    inside = found.pixels[car]
+    assert (inside == inside[0]).all()
+    around = np.roll(car, 4, axis=1) | np.roll(car, -4, axis=1) | np.roll(car, -4, axis=0)
+    np.testing.assert_allclose(inside[0], pixels[around & ~car].mean(0), atol=15)
+    far = ~ndimage.binary_dilation(np.tile(car, (1, 3)), iterations=3)[:, SIZE[1] : 2 * SIZE[1]]
+    np.testing.assert_array_equal(found.pixels[far], pixels[far])
+    nothing = Panorama(pixels, geometry_of(SIZE))
+    assert hidden(nothing, np.zeros(SIZE, dtype=bool)) is nothing
 
 
 def test_the_run_takes_the_car_out_of_the_labels(tmp_path: Path) -> None:

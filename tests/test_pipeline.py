@@ -100,7 +100,7 @@ def test_labels_and_confidence_are_read_off_the_ensemble(finished: Path) -> None
     assert stored.classes.shape == (3, 48, 256)
     assert set(np.unique(labels)) <= set(range(len(tiny.CLASSES)))
     agree = labels[::2, ::2] == stored.classes[0].numpy()
-    assert agree.mean() > 0.97  # a block of 2x2 pixels may hold two classes
+    assert agree.mean() > 0.95  # a block of 2x2 pixels may hold two classes
     assert abs(confidence[::2, ::2].astype(float) - stored.probs[0].numpy())[agree].mean() < 8
 
 
