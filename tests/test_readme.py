@@ -89,6 +89,8 @@ def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         words = [*words, "--workers=0", "--batch-size=1"] + [f"--steps={1}"] * ("--steps" not in words)
         if "--steps" in words:
             words[words.index("--steps") + 1] = "1"
+        if "--adapt-steps" in words:
+            words[words.index("--adapt-steps") + 1] = "1"
         if "--train-size" in words:
             words[words.index("--train-size") + 1] = "48x256"
     if words[1] in ("distill", "masks"):
@@ -156,6 +158,9 @@ def test_the_commands_that_build_on_each_other(desk: Path, monkeypatch: pytest.M
             run(line.replace("--out LABELS", "--out LABELS_OUT"), monkeypatch)
         if line.startswith("goodsam evaluate") and "folder:" in line:
             run(f"{line},cityscapes19" if "student" not in line else f"{line},{_own_classes(desk)}", monkeypatch)
+        if line.startswith("goodsam inspect"):
+            run(line.replace("PANORAMA", "pano01"), monkeypatch)
+    assert (desk / "RUN" / "inspect" / "pano01.jpg").exists()
     assert (desk / "LABELS_OUT" / "labels" / "pano00.png").exists()
     assert (desk / "LABELS_OUT" / "overlay" / "pano00.jpg").exists()
     assert (desk / "LABELS_OUT" / "shares.csv").read_text().startswith("image,road,sky,building,vegetation\n")
