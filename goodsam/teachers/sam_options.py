@@ -49,7 +49,7 @@ PRESETS: dict[str, SamOptions] = {
 # on four strips of the street world's target-dev: fusion makes more of many masks, each by its score, than of few sure
 # ones.
 STREET_PRESETS: dict[str, SamOptions] = {
-    "fast": SamOptions(points_per_side=8, iou_threshold=0.2, stability_threshold=0.3, min_area=25),
-    "balanced": SamOptions(points_per_side=12, iou_threshold=0.2, stability_threshold=0.3, min_area=25),
-    "dense": SamOptions(points_per_side=16, iou_threshold=0.2, stability_threshold=0.3, min_area=25),
+    "fast": SamOptions(points_per_side=8, iou_threshold=0.35, stability_threshold=0.3, min_area=25),
+    "balanced": SamOptions(points_per_side=12, iou_threshold=0.35, stability_threshold=0.3, min_area=25),
+    "dense": SamOptions(points_per_side=16, iou_threshold=0.35, stability_threshold=0.3, min_area=25),
 }
