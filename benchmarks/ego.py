@@ -2,7 +2,7 @@
 
     python benchmarks/ego.py [--small] [--json FILE] [--work DIR] [--panoramas FOLDER --sheet FILE.png]
 
-Street world: strips of target-dev, where one of two bonnets drives, and of source-train, without any, in one folder;
+Street world: strips of target-dev, where one of two bonnets drives, of source-train, without any, and of both together;
 intersection over union of what is found with what is labelled 255. For real panoramas there are no labels: with --sheet
 the lower halves of some of each mount's are drawn, for looking at.
 """
@@ -24,7 +24,7 @@ from goodsam.streetworld import split_named, write_scenes
 
 
 def street_world(root: Path, counts: dict[str, int], size: tuple[int, int], workers: int) -> dict[str, object]:
-    """Both splits in one folder: per photo the split, the mount that it is given to, and the IoU."""
+    """Some strips in one folder: per photo the split, the mount that it is given to, and the IoU."""
     paths = []
     for name, number in counts.items():
         if not (root / name / "scenes.json").exists():
@@ -55,6 +55,15 @@ def street_world(root: Path, counts: dict[str, int], size: tuple[int, int], work
 def number_of(found: Mount | None, mounts: list[Mount]) -> int | None:
     """Which of the mounts it is."""
     return next((number for number, mount in enumerate(mounts) if mount is found), None)
+
+
+def say(name: str, rows: list[dict[str, object]]) -> None:
+    """A line for each mount."""
+    for mount in sorted({row["mount"] for row in rows}, key=str):
+        own = [row for row in rows if row["mount"] == mount]
+        ious = [float(row["iou"]) for row in own if row["iou"] is not None]  # type: ignore[arg-type]
+        range_ = f", IoU {min(ious):.3f} to {max(ious):.3f} on {len(ious)} with a car" if ious else ", none has a car"
+        print(f"{name}: {'no car found' if mount is None else f'car {mount}'} in {len(own)} strips{range_}")
 
 
 def real(folder: Path, sheet: Path | None) -> dict[str, object]:
@@ -91,21 +100,15 @@ def main() -> None:
     parser.add_argument("--panoramas", type=Path, help="folder of real panoramas")
     parser.add_argument("--sheet", type=Path, help="picture of what was found in them")
     options = parser.parse_args()
-    counts = {"target-dev": 16, "source-train": 6} if options.small else {"target-dev": 24, "source-train": 12}
+    counts = {"target-dev": 16, "source-train": 16} if options.small else {"target-dev": 24, "source-train": 48}
     size = parse_size(options.size or ("200x1024" if options.small else "400x2048"), "--size")
+    result: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        result: dict[str, object] = {
-            "street_world": street_world(options.work or Path(temporary), counts, size, options.workers)
-        }
-    rows = result["street_world"]["rows"]  # type: ignore[index]
-    for mount in sorted({row["mount"] for row in rows}, key=str):
-        ious = [row["iou"] for row in rows if row["mount"] == mount and row["iou"] is not None]
-        number = sum(row["mount"] == mount for row in rows)
-        name = "no car found" if mount is None else f"car {mount}"
-        print(
-            f"{name}: {number} strips"
-            + (f", IoU {min(ious):.3f} to {max(ious):.3f}" if ious else ", and none is there")
-        )
+        root = options.work or Path(temporary)
+        for folder in ({"target-dev": counts["target-dev"]}, {"source-train": counts["source-train"]}, counts):
+            found = street_world(root, folder, size, options.workers)
+            result[" and ".join(folder)] = found
+            say(" and ".join(folder), found["rows"])  # type: ignore[arg-type]
     if options.panoramas:
         result["real"] = real(options.panoramas, options.sheet)
         print(result["real"])

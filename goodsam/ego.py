@@ -47,6 +47,11 @@ THICK = 4
 """Pixels at `WIDTH` that an outline is thick."""
 PRESENT = 0.35
 """Share of a mount's outline on which a photo must have edges to be one of the mount's: by chance it has `EDGES`."""
+BETWEEN = 0.3
+"""Share of a mount's outline from which a photo that is not one of its own is not clearly of another mount either."""
+DOUBT = 0.25
+"""Photos between `BETWEEN` and `FREQUENT`, beside those of a mount, above which it is none: a car is in a photo or it
+is not, while kerbs and lane lines lie more or less alike, and the more photos there are, the more are so by chance."""
 BEYOND = 0.2
 """How far above the first outline a second is looked for, share of the part that is looked at."""
 
@@ -110,7 +115,7 @@ def _of_one_size(found: np.ndarray, size: tuple[int, int]) -> list[Mount]:
         if own.sum() < FEWEST:
             continue
         mask = outline(found[own].mean(0), int(own.sum()))
-        if mask.any():
+        if mask.any() and _doubt(found[left], mask) <= DOUBT:
             mounts.append(Mount(enlarged(mask, size), int(own.sum())))
             left &= ~own
     return mounts
@@ -120,6 +125,12 @@ def _present(found: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Share of a mask's outline on which each photo has edges: bool (N, h, w) and (h, w) -> float (N,)."""
     rim = mask & ~ndimage.binary_erosion(mask, border_value=1)
     return found[:, rim].mean(1) if rim.any() else np.zeros(len(found))
+
+
+def _doubt(found: np.ndarray, mask: np.ndarray) -> float:
+    """How many photos a mask's outline half fits, per photo that it fits: bool (N, h, w) and (h, w)."""
+    share = _present(found, mask)
+    return float(((share >= BETWEEN) & (share < FREQUENT)).sum() / max(1, (share >= FREQUENT).sum()))
 
 
 def mount_of(pixels: np.ndarray, mounts: Sequence[Mount]) -> Mount | None:

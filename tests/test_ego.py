@@ -19,7 +19,7 @@ SIZE = (100, 512)
 
 
 def street(seed: int, car: np.ndarray | None) -> np.ndarray:
-    """Sky, houses, a road with markings and grain, exposed at random; a car of random paint over it: (H, W, 3)."""
+    """Sky, houses, a road with markings and grain, exposed at random; a dark or a bright car over it: (H, W, 3)."""
     random = np.random.default_rng(seed)
     height, width = SIZE
     pixels = np.full((*SIZE, 3), 200.0)
@@ -34,7 +34,9 @@ def street(seed: int, car: np.ndarray | None) -> np.ndarray:
     grain = ndimage.gaussian_filter(random.normal(0, 20, SIZE), 1.5, mode="wrap")
     pixels += grain[..., None]
     if car is not None:
-        paint = random.uniform(20, 235) + 10 * np.sin(np.arange(width) / 30 + random.uniform(0, 6))
+        paint = random.choice([random.uniform(10, 40), random.uniform(180, 240)]) + 10 * np.sin(
+            np.arange(width) / 30 + random.uniform(0, 6)
+        )
         pixels[car] = np.broadcast_to(paint[None, :, None], pixels.shape)[car]
     pixels = pixels * random.uniform(0.7, 1.2) + random.normal(0, 3, pixels.shape)
     return pixels.clip(0, 255).astype(np.uint8)
@@ -67,7 +69,7 @@ def test_a_car_is_found_also_across_the_seam(centre: int, tmp_path: Path) -> Non
 
 
 def test_nothing_is_found_where_there_is_none(tmp_path: Path) -> None:
-    assert find_mounts(write(tmp_path, [None] * 14)) == []
+    assert find_mounts(write(tmp_path, [None] * 40)) == []
 
 
 def test_two_cars_and_photos_without_one_are_told_apart(tmp_path: Path) -> None:
