@@ -29,8 +29,7 @@ class InputOptions:
     limit: int | None = None
     """Use only the first so many panoramas in sorted order; default all."""
     ego: str = "auto"
-    """Camera car, 255 in the labels and of no weight in training: auto finds what is in the same place in many
-    panoramas, off, or a PNG of the panoramas' size, white (not 0) where it is."""
+    """Camera car, 255 in the labels: auto (found in many panoramas), off, or a PNG of their size, white where it is."""
     strict: bool = False
     """Exit with an error if any input cannot be read; by default it is left out, named and counted."""
     shard: str | None = None
@@ -48,8 +47,7 @@ class ViewOptions:
     view_step: float = 45.0
     """Between the centres of neighbouring views, degrees; divides 360, at most half of view-width."""
     view_scale: str = "1"
-    """Factor by which a view is enlarged before the assistant sees it; several, as in 1,1.5, are averaged; auto takes
-    the two that agree best with the others."""
+    """Factor by which views are enlarged for the assistant; several (1,1.5) are averaged; auto takes the best two."""
     whole_view: bool = False
     """The assistant also sees the whole panorama, wrapped; it counts as much as all views together."""
 
@@ -59,8 +57,7 @@ class TeacherOptions:
     """Masks from the SAM family, or regions without any weights."""
 
     sam: str = "facebook/sam-vit-huge"
-    """Hugging Face id or folder of a SAM, SAM-HQ, SAM 2 or SAM 2.1 model, `regions` (training-free), or `street`; with
-    `+regions` at its end, regions are added to its masks."""
+    """Hugging Face id or folder of a SAM, SAM-HQ, SAM 2 or 2.1 model, `street`, `regions`, or ID+regions for both."""
     preset: Literal["fast", "balanced", "dense"] = "balanced"
     """How many prompts and how strict the filters: 16, 24 or 32 points per side (8, 12, 16 for `street`)."""
     points_per_side: int | None = None

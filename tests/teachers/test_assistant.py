@@ -532,12 +532,12 @@ def panorama(height, width):
 def test_views_come_at_their_own_size_and_constants_stay(scale, size, kind):
     strip, assistant = panorama(*size), Constant()
     views = lay_views(strip.geometry, kind)
-    for (view, output), laid in zip(predict_views(assistant, strip, views, scale), views, strict=True):
+    for (view, output), laid in zip(predict_views(assistant, strip, views, (scale,)), views, strict=True):
         height, width = size_of(view, strip.geometry)
         assert view == laid
         assert output.probabilities.shape == (1, 3, height, width)
         assert assistant.seen[-1].shape == (1, 3, round(height * scale), round(width * scale))
-    merged = merged_probabilities(assistant, strip, views, scale)
+    merged = merged_probabilities(assistant, strip, views, (scale,))
     torch.testing.assert_close(merged, torch.tensor([0.2, 0.5, 0.3])[:, None, None].expand(3, *size))
 
 
