@@ -7,6 +7,7 @@ head can be computed with fewer operations and equal results.
 
 import functools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ class Student(nn.Module):
             right = max(STRIDE, round(images.shape[-1] / STRIDE) * STRIDE)
             raise ValueError(f"width {images.shape[-1]} does not wrap: give a multiple of {STRIDE}, such as {right}")
         features = self._encode((images - self.mean) / self.std, wrap)
-        return StudentOutput(self._decode(features, wrap), features)
+        return StudentOutput(all_mlp_head(self.model.decode_head, features, wrap), features)
 
     def _encode(self, x: Tensor, wrap: bool) -> tuple[Tensor, ...]:
         """SegFormer's encoder, module by module, with convolutions that can wrap."""
@@ -92,23 +93,6 @@ class Student(nn.Module):
             features.append(x)
         return tuple(features)
 
-    def _decode(self, features: tuple[Tensor, ...], wrap: bool) -> Tensor:
-        """The all-MLP head with its 1x1 mixing done per level before upsampling, where there are fewer pixels.
-
-        Projection, bilinear upsampling and the 1x1 fuse are linear, and 1x1 convolutions commute with upsampling (its
-        weights sum to one, so biases too): fuse(cat(up(proj_l(x_l)))) = sum_l up((W_l P_l) x_l + W_l b_l).
-        """
-        head = self.model.decode_head
-        width = head.config.decoder_hidden_size
-        mixed: Tensor | None = None
-        for level, (x, projection) in enumerate(zip(features, head.linear_projections, strict=True)):
-            first = (len(features) - 1 - level) * width  # the head concatenates the deepest level first
-            fuse = head.linear_fuse.weight[:, first : first + width, 0, 0]
-            weight, bias = fuse @ projection.proj.weight, fuse @ projection.proj.bias
-            level_logits = resize(F.conv2d(x, weight[:, :, None, None], bias), features[0].shape[-2:], wrap)
-            mixed = level_logits if mixed is None else mixed + level_logits
-        return head.classifier(head.dropout(head.activation(head.batch_norm(mixed))))
-
     @property
     def channels(self) -> list[int]:
         """D_l of the four levels."""
@@ -123,6 +107,30 @@ class Student(nn.Module):
         if "colors" in own:
             return LabelSet(own.get("label_set", "own"), names, tuple(tuple(color) for color in own["colors"]))
         return own_label_set(names)
+
+
+def all_mlp_head(head: Any, features: Sequence[Tensor], wrap: bool = False) -> Tensor:
+    """SegFormer's all-MLP head with its 1x1 mixing done per level before upsampling, where there are fewer pixels.
+
+    Projection, bilinear upsampling and the 1x1 fuse are linear, and 1x1 convolutions commute with upsampling (its
+    weights sum to one, so biases too): fuse(cat(up(proj_l(x_l)))) = sum_l up((W_l P_l) x_l + W_l b_l).
+
+    Args:
+        head: transformers' `SegformerDecodeHead`.
+        features: four levels, (B, D_l, h_l, w_l).
+        wrap: the width spans 360 degrees.
+    Returns:
+        logits, (B, C, h_1, w_1).
+    """
+    width = head.config.decoder_hidden_size
+    mixed: Tensor | None = None
+    for level, (x, projection) in enumerate(zip(features, head.linear_projections, strict=True)):
+        first = (len(features) - 1 - level) * width  # the head concatenates the deepest level first
+        fuse = head.linear_fuse.weight[:, first : first + width, 0, 0]
+        weight, bias = fuse @ projection.proj.weight, fuse @ projection.proj.bias
+        level_logits = resize(F.conv2d(x, weight[:, :, None, None], bias), features[0].shape[-2:], wrap)
+        mixed = level_logits if mixed is None else mixed + level_logits
+    return head.classifier(head.dropout(head.activation(head.batch_norm(mixed))))
 
 
 def _convolve(conv: nn.Conv2d, x: Tensor, wrap: bool) -> Tensor:

@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATI
 from goodsam import weights
 from goodsam.errors import GoodSAMError
 from goodsam.labels import LabelSet, map_probabilities
+from goodsam.student import all_mlp_head
 from goodsam.teachers.normalisation import read_normalisation, resized
 from goodsam.teachers.output import AssistantOutput, feature_levels, fit_label_set, joined, label_set_to_json
 from goodsam.teachers.universal import SCORES, ScoreFunction, task_tokens
@@ -50,7 +51,8 @@ class TransformersAssistant:
         )
         self.weights = weights.weight_files(name, folder)
         self._normalisation = read_normalisation(folder, self.model_type)
-        self._scores: ScoreFunction = SCORES.get(self.model_type, _semantic_scores)
+        semantic = _segformer_scores if self.model_type == "segformer" else _semantic_scores
+        self._scores: ScoreFunction = SCORES.get(self.model_type, semantic)
         if self.model_type == "oneformer":
             self.model.register_buffer("_task_tokens", task_tokens(folder).to(device), persistent=False)
 
@@ -116,8 +118,17 @@ def _load_model(folder: Path, model_type: str) -> nn.Module:
     return model
 
 
+def _segformer_scores(model: nn.Module, pixels: Tensor) -> AssistantOutput:
+    """SegFormer: the logits of its own head, computed with fewer operations; upsampled, then softmax."""
+    segformer: Any = model
+    hidden = segformer.segformer(pixel_values=pixels, output_hidden_states=True).hidden_states
+    logits = all_mlp_head(segformer.decode_head, hidden)
+    logits = F.interpolate(logits, size=pixels.shape[2:], mode="bilinear", align_corners=False)
+    return AssistantOutput(logits.softmax(1), feature_levels(hidden, pixels.shape[3]))
+
+
 def _semantic_scores(model: nn.Module, pixels: Tensor) -> AssistantOutput:
-    """SegFormer and its like: logits, upsampled, then softmax."""
+    """UperNet, BEiT, DPT and their like: logits, upsampled, then softmax."""
     seen = resized(pixels, _accepted_size(model.config, (pixels.shape[2], pixels.shape[3])))
     output = model(pixel_values=seen, output_hidden_states=True)
     logits = F.interpolate(output.logits, size=pixels.shape[2:], mode="bilinear", align_corners=False)
