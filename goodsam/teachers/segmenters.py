@@ -51,7 +51,8 @@ class TransformersAssistant:
         )
         self.weights = weights.weight_files(name, folder)
         self._normalisation = read_normalisation(folder, self.model_type)
-        semantic = _segformer_scores if self.model_type == "segformer" else _semantic_scores
+        plain = self.model_type != "segformer" or not config.reshape_last_stage  # an old head takes tokens
+        semantic = _semantic_scores if plain else _segformer_scores
         self._scores: ScoreFunction = SCORES.get(self.model_type, semantic)
         if self.model_type == "oneformer":
             self.model.register_buffer("_task_tokens", task_tokens(folder).to(device), persistent=False)
