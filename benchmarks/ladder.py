@@ -6,11 +6,13 @@
 200 unlabelled and 60 test strips and 8 test spheres are rendered; nothing but the dev split's labels is looked at to
 choose anything, and the scale of the tuned assistant not even by them. Everything is kept in --work, so the same
 command goes on where it was interrupted, and makes the table again at once when all is done. Weights and options that
-change are noticed; after a change of code delete the work folder's `rungs`, `scales` and `runs`.
+change are noticed; after a change of code delete the work folder's `rungs`, `adapted`, `scales` and `runs`.
 
 Rungs: `ladder_rungs.py`; what they compare with our method: `ladder_steps.py`. Differences are paired bootstraps over
-images of the mIoU. "s per panorama" is what a rung itself adds when what it builds on is there (the label map of the
-views for the votes, masks for the fusions); loading models is left out.
+images of the mIoU; of what is adapted, the mean over seeds, and in place of the interval the smallest and the largest.
+"s per panorama" is what a rung itself adds when what it builds on is there (the label map of the views for the votes,
+masks for the fusions); loading models is left out. `--split target-dev` takes that split for the test pictures: for
+choosing.
 """
 
 import argparse
@@ -21,25 +23,26 @@ import platform
 import sys
 import tempfile
 from importlib import metadata
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 from ladder_data import Clock, Pictures, rendered
 from ladder_rungs import OURS, RUNGS, VIEWS, Ladder, views_of
-from ladder_scores import LABEL_SET, climb, compared, kept_folder, read_counts, row_of
+from ladder_scores import LABEL_SET, climb, compared, kept_folder, mean_row, read_counts, row_of
 from ladder_table import markdown, show
 from rich.console import Console
 
 from goodsam import __version__, files, pipeline, predictor
-from goodsam.config import parse_size, run_options
+from goodsam.config import AdaptOptions, parse_size, run_options
 from goodsam.progress import pick_device
 from goodsam.student import STRIDE
 from goodsam.teachers.assistant import load_assistant
 
 SMALL = {
     "unlabelled": 6, "test": 4, "spheres": 1, "choose": 1, "size": "160x832", "sphere_size": "208x416", "steps": 4,
-    "batch_size": 2, "train_size": "80x416",
+    "adapt_on": 2, "adapt_steps": 2, "seeds": 1, "batch_size": 2, "train_size": "80x416",
 }  # fmt: skip
 """Options of --small; any of them may still be given."""
 OTHER_SCENES = 1000
@@ -58,14 +61,20 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="keeps everything; default work/ladder, with --small a temporary one")
     parser.add_argument("--unlabelled", type=int, default=200, help="strips to distil on")
     parser.add_argument("--test", type=int, default=60, help="test strips")
+    parser.add_argument("--split", default="target-test", help="of the test pictures")
     parser.add_argument("--spheres", type=int, default=8, help="test spheres; 0 for none")
     parser.add_argument("--choose", type=int, default=8, help="pictures of each split to choose the scale on")
     parser.add_argument("--size", default="400x2048", help="of strips, HxW")
     parser.add_argument("--sphere-size", default="512x1024", help="HxW")
     parser.add_argument("--sam", default="street", help="teacher, as of goodsam distill")
+    parser.add_argument("--preset", default="fast", help="of the teacher's prompts, as of goodsam distill")
     parser.add_argument("--assistant", default="street", help="as of goodsam distill")
     parser.add_argument("--start", default="street", help="the student's start: street, or a folder")
     parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--adapt-on", type=int, default=100, help="unlabelled strips that the assistant is adapted to")
+    parser.add_argument("--adapt-steps", type=int, default=60)
+    parser.add_argument("--adapt-rate", type=float, default=AdaptOptions().adapt_rate)
+    parser.add_argument("--seeds", type=int, default=3, help="of what is adapted")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--train-size", default="200x1024", help="HxW")
     parser.add_argument("--learning-rate", type=float, default=3e-4)
@@ -91,10 +100,10 @@ def render_all(options: argparse.Namespace) -> tuple[Ladder, list[Pictures]]:
     strip, sphere = parse_size(options.size, "--size"), parse_size(options.sphere_size, "--sphere-size")
     work, workers, few = options.work, options.workers, options.choose
     unlabelled = rendered(work, "target-unlabelled", "strip", strip, 0, max(options.unlabelled, few), workers)
-    tests = [rendered(work, "target-test", "strip", strip, 0, options.test, workers)]
+    tests = [rendered(work, options.split, "strip", strip, 0, options.test, workers)]
     choosing = {"strips": (unlabelled.first(few), rendered(work, "target-dev", "strip", strip, 0, few, workers))}
     if options.spheres:
-        tests.append(rendered(work, "target-test", "panorama", sphere, OTHER_SCENES, options.spheres, workers))
+        tests.append(rendered(work, options.split, "panorama", sphere, OTHER_SCENES, options.spheres, workers))
         few = min(few, options.spheres)
         unseen, dev = (
             rendered(work, split, "panorama", sphere, OTHER_SCENES, few, workers)
@@ -106,21 +115,25 @@ def render_all(options: argparse.Namespace) -> tuple[Ladder, list[Pictures]]:
 
 def climb_all(ladder: Ladder, tests: list[Pictures]) -> list[dict[str, Any]]:
     """Every rung on all test pictures, then the rows of the table."""
-    for name, (rung, _) in RUNGS.items():
-        for pictures in tests:
-            made_with, label = rung(ladder, pictures)
-            kept_folder(ladder.folder(name, pictures), made_with)
-            climb(name, pictures, ladder.folder(name, pictures), label)
+    seeds = {name: range(ladder.options.seeds if rung.trained else 1) for name, rung in RUNGS.items()}
+    for name, rung in RUNGS.items():
+        for pictures, seed in product(tests, seeds[name]):
+            made_with, label = rung.make(ladder, pictures, seed)
+            folder = ladder.folder(name, pictures, seed)
+            kept_folder(folder, made_with)
+            climb(name, pictures, folder, label)
     rows = []
     seconds = Clock(ladder.work / "seconds.json").seconds()
     for pictures in tests:
-        found = {name: read_counts(ladder.folder(name, pictures), pictures) for name in RUNGS}
-        for name, (_, against) in RUNGS.items():
-            row = row_of(name, pictures, found[name])
+        found = {
+            name: [read_counts(ladder.folder(name, pictures, seed), pictures) for seed in seeds[name]] for name in RUNGS
+        }
+        for name, rung in RUNGS.items():
+            row = mean_row([row_of(name, pictures, item) for item in found[name]])
             if name == OURS:  # made by the label stage, whose label maps the rung only reads
                 row["seconds"] = seconds.get(ladder.clock_name("label", pictures), 0.0)
-            references = [views_of(pictures) if other == VIEWS else other for other in against]
-            confusions = {other: found[other]["confusion"] for other in (*references, name)}
+            references = [views_of(pictures) if other == VIEWS else other for other in rung.against]
+            confusions = {other: [item["confusion"] for item in found[other]] for other in (*references, name)}
             row["compared"] = [compared(other, confusions[other], confusions[name]) for other in references]
             rows.append(row)
     return rows

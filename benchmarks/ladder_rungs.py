@@ -6,36 +6,55 @@ from stem to label map. What it needs of earlier stages (masks, a trained studen
 
 import argparse
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ladder_data import Clock, Pictures
 from ladder_scores import LABEL_SET, Label, counts, kept_folder, label_map
-from ladder_steps import fused, fusion_options, majority_vote, true_masks, whole_tuned
+from ladder_steps import fused, fused_from, fusion_options, majority_vote, true_masks, whole_tuned
 
 from goodsam import files, pipeline, predictor, weights
 from goodsam.bootstrap import miou_of
-from goodsam.config import run_options
-from goodsam.ego import hidden, mount_of, read_mounts
+from goodsam.config import AdaptOptions, run_options
+from goodsam.dar.adapt import Adapter, adapt_assistant, save_adapted
+from goodsam.dar.scales import SCALES as VIEW_SCALES
+from goodsam.dar.scales import seconded
+from goodsam.ego import Mount, find_mounts, hidden, mount_of, read_mounts, write_mounts
 from goodsam.images import read_label_map
 from goodsam.masks import PanoramaMasks, read_masks
+from goodsam.panorama import Panorama
 from goodsam.progress import pick_device
 from goodsam.run import Run
 from goodsam.subjects import label_table
-from goodsam.teachers.assistant import Assistant, load_assistant, merged_probabilities
-from goodsam.teachers.combined import WITH_REGIONS
-from goodsam.views import lay_views
+from goodsam.teachers.assistant import (
+    Assistant,
+    TransformersAssistant,
+    load_assistant,
+    merged_probabilities,
+    whole_probabilities,
+)
+from goodsam.teachers.combined import WITH_REGIONS, joined
+from goodsam.teachers.regions import load_regions
+from goodsam.views import cut, lay_views
 from goodsam.weights import WeightFile
 
 START, WHOLE, TUNED = "start", "assistant whole", "assistant whole, tuned"
 CROPS, TANGENT = "assistant crops", "assistant tangent"
-VOTE, OURS = "majority vote", "our fusion"
+CARLESS, SCALED = "views, car hidden", "views at two scales, and the whole"
+CONSISTENT, BOUNDED, ADAPTED = "adapted: consistency", "adapted: boundaries", "adapted: both"
+VOTE, OURS, REGIONS = "majority vote", "our fusion", "our fusion, regions too"
+ADAPTED_OURS, EVERYTHING = "adapted: both; our fusion", "two scales, whole, regions too; our fusion"
 PERFECT, PERFECT_VOTE, STUDENT = "perfect masks, our fusion", "perfect masks, majority vote", "student"
 VIEWS = "views"
 """Stands for the views that masks are fused on: crops of strips, tangent views of spheres."""
 SCALES = (0.5, 0.75, 1.0, 1.5, 2.0)
+ADAPTATIONS: dict[str, dict[str, float]] = {
+    CONSISTENT: {"boundary_weight": 0.0}, BOUNDED: {"consistency_weight": 0.0}, ADAPTED: {},
+}  # fmt: skip
 
 
 class Ladder:
@@ -52,6 +71,7 @@ class Ladder:
     ) -> None:
         self.options, self.work, self.unlabelled, self.choosing = options, Path(options.work), unlabelled, choosing
         self.device = pick_device(options.device)
+        self._cars: dict[Path, list[Mount]] = {}
 
     @cached_property
     def assistant(self) -> Assistant:
@@ -72,13 +92,32 @@ class Ladder:
         """sha256 of the weights by option."""
         return {option: [item.sha256 for item in self.weights[option]] for option in options}
 
-    def folder(self, name: str, pictures: Pictures) -> Path:
+    def folder(self, name: str, pictures: Pictures, seed: int = 0) -> Path:
         """Where a rung's label maps and counts lie."""
-        return self.work / "rungs" / pictures.root.name / name.replace(",", "").replace(" ", "-")
+        plain = "".join(letter for letter in name if letter not in ",;:").replace(" ", "-")
+        return self.work / "rungs" / pictures.root.name / (f"{plain}-seed{seed}" if seed else plain)
 
     def fingerprint(self, name: str, pictures: Pictures) -> str:
         """Of a rung that has been climbed."""
         return files.read_json(self.folder(name, pictures) / "made.json")["fingerprint"]
+
+    # -- the camera car ---------------------------------------------------------------------------------------------
+
+    def cars(self, pictures: Pictures) -> list[Mount]:
+        """The camera cars of the pictures' folder, as the label stage finds them; looked for once."""
+        folder = self.work / "cars" / pictures.root.name
+        if not (folder / "mounts.json").exists():
+            images = list(files.list_images(pictures.root / "images").values())
+            write_mounts(folder, find_mounts(images), len(images))
+        if pictures.root not in self._cars:
+            self._cars[pictures.root] = read_mounts(folder)[0]
+        return self._cars[pictures.root]
+
+    def seen(self, pictures: Pictures, stem: str) -> Panorama:
+        """A panorama as the label stage shows it to the assistant: the camera car hidden."""
+        panorama = pictures.panorama(stem)
+        car = mount_of(panorama.pixels, self.cars(pictures))
+        return panorama if car is None else hidden(panorama, car.mask)
 
     # -- the project's own stages -----------------------------------------------------------------------------------
 
@@ -86,8 +125,8 @@ class Ladder:
         """The run on these pictures after some stages, at their default options but those of the command line."""
         given = self.options
         options = run_options(
-            sam=given.sam, assistant=given.assistant, label_set=LABEL_SET.name, init=given.start, seed=0,
-            steps=given.steps, batch_size=given.batch_size, train_size=given.train_size,
+            sam=given.sam, preset=given.preset, assistant=given.assistant, label_set=LABEL_SET.name, init=given.start,
+            seed=0, steps=given.steps, batch_size=given.batch_size, train_size=given.train_size,
             learning_rate=given.learning_rate, vfov=pictures.vfov, limit=len(pictures.stems), device=given.device,
         )  # fmt: skip
         names = {stage: self.clock_name(stage, pictures) for stage in pipeline.STAGES}
@@ -97,7 +136,7 @@ class Ladder:
 
     def clock_name(self, stage: str, pictures: Pictures) -> str:
         """What `seconds.json` calls a stage of these models and options."""
-        decides: dict[str, Any] = {"sam": self.options.sam, **self.hashes("--sam")}
+        decides: dict[str, Any] = {"sam": self.options.sam, "preset": self.options.preset, **self.hashes("--sam")}
         if stage != "masks":
             decides |= {"assistant": self.assistant.options(), **self.hashes("--assistant")}
         if stage == "train":
@@ -116,7 +155,67 @@ class Ladder:
             true_masks(pictures.instances(stem), pictures.panorama(stem).geometry).write(path)
         return read_masks(path)
 
-    # -- the scale of the tuned assistant ----------------------------------------------------------------------------
+    def masks_and_regions(self, pictures: Pictures, stem: str) -> PanoramaMasks:
+        """The teacher's masks together with regions of even colour, which are kept on disk."""
+        path, panorama = self.work / "regions" / pictures.root.name / f"{stem}.json.gz", pictures.panorama(stem)
+        first = read_masks(self.teacher_masks(pictures).file("masks", stem))
+        if not path.exists():
+            regions = load_regions()
+            views = tuple((view, regions.masks(cut(panorama, view))) for view, _ in first.views)
+            PanoramaMasks(first.size, regions.name, views).write(path)
+        pairs = zip(first.views, read_masks(path).views, strict=True)
+        return PanoramaMasks(first.size, "both", tuple((view, joined(a, b)) for (view, a), (_, b) in pairs))
+
+    # -- adapted assistants -----------------------------------------------------------------------------------------
+
+    def adapted(self, name: str, seed: int) -> Assistant:
+        """The assistant adapted to the first `--adapt-on` unlabelled strips by some of the losses; kept."""
+        given = self.options
+        pictures = self.unlabelled.first(given.adapt_on)
+        options = AdaptOptions(adapt_steps=given.adapt_steps, adapt_rate=given.adapt_rate, **ADAPTATIONS[name])
+        run = self.teacher_masks(self.unlabelled)
+        made_with = {"adapt": asdict(options), "seed": seed, "masks": run.record("masks")["fingerprint"]}
+        made_with |= {"on": list(pictures.stems), **self.hashes("--assistant")}
+        folder = self.work / "adapted" / f"{name.removeprefix('adapted: ')}-{seed}"
+        fingerprint = kept_folder(folder, made_with)
+        if not (folder / "assistant").exists():
+            fresh = load_assistant(given.assistant, LABEL_SET.name, self.device)
+            assert isinstance(fresh, TransformersAssistant), (
+                "--assistant: this ladder adapts assistants, not ONNX files"
+            )
+
+            def read(number: int) -> tuple[Panorama, PanoramaMasks]:
+                stem = pictures.stems[number]
+                return self.seen(pictures, stem), read_masks(run.file("masks", stem))
+
+            clock = Clock(self.work / "seconds.json", {"adapt": f"{name}, seed {seed}, {fingerprint[:8]}"})
+            adapt_assistant(Adapter(fresh, options, seed), folder, fingerprint, len(pictures.stems), read, clock)
+            save_adapted(fresh, folder / "assistant")
+        return load_assistant(str(folder / "assistant"), LABEL_SET.name, self.device)
+
+    # -- scales -----------------------------------------------------------------------------------------------------
+
+    def view_scales(self, pictures: Pictures) -> tuple[float, ...]:
+        """The scales of views that `--view-scale auto` takes for these pictures, without labels; kept."""
+        path = self.work / "view-scales" / f"{pictures.root.name}.json"
+        decides = files.fingerprint_of({"assistant": self.assistant.options(), **self.hashes("--assistant")})
+        known = files.read_json(path) if path.exists() else {}
+        if known.get("fingerprint") != decides:
+            stems = pictures.stems[: pipeline.PROJECTION_PANORAMAS]
+            found = seconded(torch.stack([self._views_at(pictures, s, (x,)) for x in VIEW_SCALES]) for s in stems)
+            known = {"fingerprint": decides, "scales": found.chosen(), "support": found.support}
+            files.write_json(path, known)
+        return tuple(known["scales"])
+
+    def _views_at(self, pictures: Pictures, stem: str, scales: tuple[float, ...]) -> torch.Tensor:
+        panorama = self.seen(pictures, stem)
+        return merged_probabilities(self.assistant, panorama, lay_views(panorama.geometry), scales)
+
+    def probabilities_at_scales(self, pictures: Pictures, stem: str) -> torch.Tensor:
+        """P of `--view-scale auto --whole-view`, float32 (C, H, W)."""
+        scales = self.view_scales(pictures)
+        whole = whole_probabilities(self.assistant, self.seen(pictures, stem), scales)
+        return (self._views_at(pictures, stem, scales) + whole) / 2
 
     def scales(self, kind: str) -> list[dict[str, Any]]:
         """Each scale of the tuned assistant with its mean confidence (label-free), its mIoU on dev, whether chosen.
@@ -148,7 +247,25 @@ class Ladder:
         return files.read_json(path)
 
 
-Rung = Callable[[Ladder, Pictures], tuple[dict[str, Any], Label]]
+Made = tuple[dict[str, Any], Label]
+Maker = Callable[[Ladder, Pictures, int], Made]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A step of the ladder."""
+
+    make: Maker
+    """Ladder, pictures and seed -> what decides the result, as JSON values, and a function from stem to label map."""
+    against: tuple[str, ...] = ()
+    """The rungs that its mIoU is compared with."""
+    trained: bool = False
+    """Whether it is done with several seeds."""
+
+
+def once(make: Callable[[Ladder, Pictures], Made]) -> Maker:
+    """A rung without a seed."""
+    return lambda ladder, pictures, _: make(ladder, pictures)
 
 
 def views_of(pictures: Pictures) -> str:
@@ -156,12 +273,12 @@ def views_of(pictures: Pictures) -> str:
     return CROPS if pictures.camera == "strip" else TANGENT
 
 
-def student_start(ladder: Ladder, pictures: Pictures) -> tuple[dict[str, Any], Label]:
+def student_start(ladder: Ladder, pictures: Pictures) -> Made:
     """The student's start, which has seen pinhole pictures alone."""
     return ladder.hashes("--init"), _by_student(ladder, pictures, ladder.options.start)
 
 
-def student(ladder: Ladder, pictures: Pictures) -> tuple[dict[str, Any], Label]:
+def student(ladder: Ladder, pictures: Pictures) -> Made:
     """The student distilled on the unlabelled strips, whatever it is tested on."""
     run = ladder.distilled(ladder.unlabelled, *pipeline.STAGES)
     return {"train": run.record("train")["fingerprint"]}, _by_student(ladder, pictures, str(run.student))
@@ -173,10 +290,10 @@ def _by_student(ladder: Ladder, pictures: Pictures, name: str) -> Label:
     return lambda stem: ids[loaded.predict(pictures.panorama(stem)).labels]
 
 
-def assistant_views(kind: str) -> Rung:
+def assistant_views(kind: str) -> Maker:
     """The assistant on views of one kind, merged."""
 
-    def rung(ladder: Ladder, pictures: Pictures) -> tuple[dict[str, Any], Label]:
+    def rung(ladder: Ladder, pictures: Pictures, _: int) -> Made:
         def label(stem: str) -> np.ndarray:
             panorama = pictures.panorama(stem)
             views = lay_views(panorama.geometry, kind)
@@ -187,7 +304,7 @@ def assistant_views(kind: str) -> Rung:
     return rung
 
 
-def assistant_tuned(ladder: Ladder, pictures: Pictures) -> tuple[dict[str, Any], Label]:
+def assistant_tuned(ladder: Ladder, pictures: Pictures) -> Made:
     """The assistant on the whole panorama at the scale where it is surest: wrapped, and mirrored as well."""
     scale = next(entry["scale"] for entry in ladder.scales(pictures.name) if entry["chosen"])
 
@@ -197,58 +314,126 @@ def assistant_tuned(ladder: Ladder, pictures: Pictures) -> tuple[dict[str, Any],
     return {"assistant": ladder.assistant.options(), "scale": scale, **ladder.hashes("--assistant")}, label
 
 
-def vote(ladder: Ladder, pictures: Pictures) -> tuple[dict[str, Any], Label]:
+def carless(ladder: Ladder, pictures: Pictures) -> Made:
+    """The assistant on the views that masks are fused on, the camera car hidden: where fusion and adaptation start."""
+
+    def label(stem: str) -> np.ndarray:
+        panorama = ladder.seen(pictures, stem)
+        return arg_max(merged_probabilities(ladder.assistant, panorama, lay_views(panorama.geometry)))
+
+    return _starts_from(ladder, pictures), label
+
+
+def _starts_from(ladder: Ladder, pictures: Pictures) -> dict[str, Any]:
+    cars = [files.fingerprint_of(np.packbits(car.mask).tolist()) for car in ladder.cars(pictures)]
+    return {"assistant": ladder.assistant.options(), "cars": cars, **ladder.hashes("--assistant")}
+
+
+def scaled(ladder: Ladder, pictures: Pictures) -> Made:
+    """The same at the scales that `--view-scale auto` takes, with the whole panorama (`--whole-view`)."""
+    made_with = _starts_from(ladder, pictures) | {"scales": ladder.view_scales(pictures)}
+    return made_with, lambda stem: arg_max(ladder.probabilities_at_scales(pictures, stem))
+
+
+def adapted(name: str, fusion: bool = False) -> Maker:
+    """The adapted assistant on the same views, with or without our fusion of the teacher's masks."""
+
+    def rung(ladder: Ladder, pictures: Pictures, seed: int) -> Made:
+        run, assistant = ladder.teacher_masks(pictures), ladder.adapted(name, seed)
+
+        def label(stem: str) -> np.ndarray:
+            panorama = ladder.seen(pictures, stem)
+            if fusion:
+                return arg_max(fused(assistant, panorama, read_masks(run.file("masks", stem))))
+            return arg_max(merged_probabilities(assistant, panorama, lay_views(panorama.geometry)))
+
+        made_with = _starts_from(ladder, pictures) | {"adapted": [item.sha256 for item in assistant.weights]}
+        if fusion:
+            made_with |= {"fusion": fusion_options(), "masks": run.record("masks")["fingerprint"]}
+        return made_with, label
+
+    return rung
+
+
+def with_regions(ladder: Ladder, pictures: Pictures) -> Made:
+    """Our fusion of the teacher's masks and regions of even colour (`--sam NAME+regions`)."""
+    run = ladder.teacher_masks(pictures)
+
+    def label(stem: str) -> np.ndarray:
+        masks = ladder.masks_and_regions(pictures, stem)
+        return arg_max(fused(ladder.assistant, ladder.seen(pictures, stem), masks))
+
+    made_with = {"fusion": fusion_options(), "masks": run.record("masks")["fingerprint"]}
+    return _starts_from(ladder, pictures) | made_with, label
+
+
+def everything(ladder: Ladder, pictures: Pictures) -> Made:
+    """The same from the assistant at two scales and on the whole panorama."""
+    made_with = with_regions(ladder, pictures)[0] | {"scales": ladder.view_scales(pictures)}
+
+    def label(stem: str) -> np.ndarray:
+        masks, merged = ladder.masks_and_regions(pictures, stem), ladder.probabilities_at_scales(pictures, stem)
+        return arg_max(fused_from(merged, masks, pictures.panorama(stem).geometry))
+
+    return made_with, label
+
+
+def arg_max(probabilities: torch.Tensor) -> np.ndarray:
+    """float (C, H, W) -> uint8 (H, W)."""
+    return probabilities.argmax(0).byte().numpy()
+
+
+def vote(ladder: Ladder, pictures: Pictures) -> Made:
     """The teacher's masks, each named by the majority of the merged label map."""
-    run, base = ladder.teacher_masks(pictures), views_of(pictures)
-    made_with = {"masks": run.record("masks")["fingerprint"], "base": ladder.fingerprint(base, pictures)}
+    run = ladder.teacher_masks(pictures)
+    made_with = {"masks": run.record("masks")["fingerprint"], "base": ladder.fingerprint(CARLESS, pictures)}
     return made_with, _by_vote(ladder, pictures, lambda stem: read_masks(run.file("masks", stem)))
 
 
-def perfect_vote(ladder: Ladder, pictures: Pictures) -> tuple[dict[str, Any], Label]:
+def perfect_vote(ladder: Ladder, pictures: Pictures) -> Made:
     """The same with the true instances."""
-    made_with = {"base": ladder.fingerprint(views_of(pictures), pictures)}
+    made_with = {"base": ladder.fingerprint(CARLESS, pictures)}
     return made_with, _by_vote(ladder, pictures, lambda stem: ladder.perfect_masks(pictures, stem))
 
 
 def _by_vote(ladder: Ladder, pictures: Pictures, masks: Callable[[str], PanoramaMasks]) -> Label:
-    base = ladder.folder(views_of(pictures), pictures)
+    base = ladder.folder(CARLESS, pictures)
     return lambda stem: majority_vote(label_map(base, stem), masks(stem), pictures.panorama(stem).geometry)
 
 
-def ours(ladder: Ladder, pictures: Pictures) -> tuple[dict[str, Any], Label]:
+def ours(ladder: Ladder, pictures: Pictures) -> Made:
     """The ensemble of the label stage, as it stands in the run."""
     run = ladder.distilled(pictures, "masks", "label")
     return {"label": run.record("label")["fingerprint"]}, lambda stem: read_label_map(run.file("labels", stem))
 
 
-def perfect_ours(ladder: Ladder, pictures: Pictures) -> tuple[dict[str, Any], Label]:
+def perfect_ours(ladder: Ladder, pictures: Pictures) -> Made:
     """The same fusion of the true instances: its ceiling."""
 
-    run = ladder.distilled(pictures, "masks", "label")
-    cars, _ = read_mounts(run.ego)
-
     def label(stem: str) -> np.ndarray:
-        masks, panorama = ladder.perfect_masks(pictures, stem), pictures.panorama(stem)
-        car = mount_of(panorama.pixels, cars)
-        if car is not None:  # the same start as our fusion has
-            panorama = hidden(panorama, car.mask)
-        return fused(ladder.assistant, panorama, masks).argmax(0).byte().numpy()
+        return arg_max(fused(ladder.assistant, ladder.seen(pictures, stem), ladder.perfect_masks(pictures, stem)))
 
-    made_with = {"assistant": ladder.assistant.options(), "fusion": fusion_options(), **ladder.hashes("--assistant")}
-    made_with["label"] = run.record("label")["fingerprint"]
-    return made_with, label
+    return _starts_from(ladder, pictures) | {"fusion": fusion_options()}, label
 
 
-RUNGS: dict[str, tuple[Rung, tuple[str, ...]]] = {
-    START: (student_start, ()),
-    WHOLE: (assistant_views("whole"), ()),
-    TUNED: (assistant_tuned, (WHOLE,)),
-    CROPS: (assistant_views("crops"), (WHOLE, TUNED)),
-    TANGENT: (assistant_views("tangent"), (CROPS, TUNED)),
-    VOTE: (vote, (VIEWS,)),
-    OURS: (ours, (VIEWS, VOTE)),
-    PERFECT: (perfect_ours, (VIEWS, OURS)),
-    PERFECT_VOTE: (perfect_vote, (VIEWS, PERFECT)),
-    STUDENT: (student, (START, OURS)),
+RUNGS: dict[str, Rung] = {
+    START: Rung(once(student_start)),
+    WHOLE: Rung(assistant_views("whole")),
+    TUNED: Rung(once(assistant_tuned), (WHOLE,)),
+    CROPS: Rung(assistant_views("crops"), (WHOLE, TUNED)),
+    TANGENT: Rung(assistant_views("tangent"), (CROPS, TUNED)),
+    CARLESS: Rung(once(carless), (VIEWS,)),
+    SCALED: Rung(once(scaled), (CARLESS,)),
+    VOTE: Rung(once(vote), (CARLESS,)),
+    OURS: Rung(once(ours), (CARLESS, VOTE)),
+    REGIONS: Rung(once(with_regions), (CARLESS, OURS)),
+    EVERYTHING: Rung(once(everything), (SCALED, REGIONS, WHOLE)),
+    CONSISTENT: Rung(adapted(CONSISTENT), (CARLESS,), trained=True),
+    BOUNDED: Rung(adapted(BOUNDED), (CARLESS,), trained=True),
+    ADAPTED: Rung(adapted(ADAPTED), (CARLESS,), trained=True),
+    ADAPTED_OURS: Rung(adapted(ADAPTED, fusion=True), (OURS,), trained=True),
+    PERFECT: Rung(once(perfect_ours), (CARLESS, OURS)),
+    PERFECT_VOTE: Rung(once(perfect_vote), (CARLESS, PERFECT)),
+    STUDENT: Rung(once(student), (START, OURS)),
 }
-"""Name -> the rung, and the rungs that its mIoU is compared with."""
+"""All rungs by name, from below."""

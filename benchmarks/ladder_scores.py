@@ -112,14 +112,37 @@ def row_of(name: str, pictures: Pictures, found: dict[str, np.ndarray]) -> dict[
     }
 
 
-def compared(reference: str, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-    """The paired difference of mIoU to a reference rung, with a 95 % interval; confusions (N, C, C + 1)."""
-    interval = paired_bootstrap(first, second, seed=0)
+def mean_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row of those of several seeds: means, and the mIoU of each seed where there are several."""
+    if len(rows) == 1:
+        return rows[0]
+
+    def mean(values: list[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known else None
+
+    merged = rows[0] | {key: mean([row[key] for row in rows]) for key, value in rows[0].items() if type(value) is float}
+    names = rows[0]["per_class"]
+    merged["per_class"] = {name: mean([row["per_class"][name] for row in rows]) for name in names}
+    return merged | {"seeds": [row["miou"] for row in rows]}
+
+
+def compared(reference: str, first: list[np.ndarray], second: list[np.ndarray]) -> dict[str, Any]:
+    """The paired difference of mIoU to a reference rung; confusions (N, C, C + 1) of each seed.
+
+    With one seed a 95 % interval over images, with several the mean, the smallest and the largest difference.
+    """
+    pairs = list(zip(first * len(second) if len(first) == 1 else first, second, strict=True))
+    if len(pairs) == 1:
+        interval = paired_bootstrap(*pairs[0], seed=0)
+        spread = (interval.difference, interval.low, interval.high)
+    else:
+        each = [float(miou_of(b.sum(0)) - miou_of(a.sum(0))) for a, b in pairs]
+        spread = (float(np.mean(each)), min(each), max(each))
     return {
         "reference": reference,
-        "difference": interval.difference,
-        "low": interval.low,
-        "high": interval.high,
+        "seeds": len(pairs),
+        **dict(zip(("difference", "low", "high"), spread, strict=True)),
     }
 
 

@@ -83,7 +83,12 @@ def true_masks(instances: np.ndarray, geometry: Geometry) -> PanoramaMasks:
 def fused(assistant: Assistant, panorama: Panorama, masks: PanoramaMasks) -> Tensor:
     """The ensemble as the label stage makes it, of any masks: float32 (C, H, W)."""
     merged = merged_probabilities(assistant, panorama, [view for view, _ in masks.views])
-    return fuse(merged, merge_masks(masks.views, panorama.geometry), FusionOptions())
+    return fused_from(merged, masks, panorama.geometry)
+
+
+def fused_from(merged: Tensor, masks: PanoramaMasks, geometry: Geometry) -> Tensor:
+    """The same of merged probabilities P, float32 (C, H, W)."""
+    return fuse(merged, merge_masks(masks.views, geometry), FusionOptions())
 
 
 def fusion_options() -> dict[str, float]:

@@ -28,7 +28,8 @@ def lines(result: dict[str, Any], data: str) -> list[tuple[str, ...]]:
 
 
 def _difference(item: dict[str, Any]) -> str:
-    return "{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * item[key] for key in ("difference", "low", "high")))
+    text = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*(100 * item[key] for key in ("difference", "low", "high")))
+    return text if item["seeds"] == 1 else f"{text} ({item['seeds']} seeds)"
 
 
 def percent(value: float | None) -> str:

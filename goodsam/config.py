@@ -92,6 +92,8 @@ class AdaptOptions:
     """Steps of adaptation, count; 0 leaves the assistant as it is, and an ONNX file always stays so."""
     adapt_rate: float = 1e-5
     """Peak learning rate of the adaptation."""
+    consistency_weight: float = 1.0
+    """Weight of the consistency term; 0 leaves it out."""
     boundary_weight: float = 1.0
     """Weight of the boundary term; 0 leaves it out."""
     keep_weight: float = 1.0

@@ -59,17 +59,28 @@ def test_colours_writes_a_row_for_each_style_and_classifier(tmp_path: Path) -> N
 def test_ladder_goes_on_where_it_was_and_counts_as_evaluate_does(tmp_path: Path) -> None:
     pytest.importorskip("embreex", reason="the street world needs the `streetworld` extra")
     few = ["--unlabelled=2", "--test=2", "--spheres=1", "--choose=1", "--steps=2", "--batch-size=2", "--workers=1"]
-    sizes = ["--size=64x256", "--sphere-size=64x128", "--train-size=64x256", "--sam=regions"]
+    sizes = [
+        "--size=64x256",
+        "--sphere-size=64x128",
+        "--train-size=64x256",
+        "--sam=regions",
+        "--adapt-steps=2",
+        "--seeds=2",
+    ]
     work, out = tmp_path / "work", tmp_path / "out.json"
     command = [sys.executable, ROOT / "benchmarks" / "ladder.py", "--work", work, "--json", out, *few, *sizes]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result = json.loads(out.read_text())
     rows = {(row["data"], row["rung"]): row for row in result["rows"]}
-    assert len(rows) == 20
+    assert len(rows) == 36
     for (_, rung), row in rows.items():
         assert rung in done.stdout
         assert row["seconds"] > 0
+        assert all(item["low"] <= item["difference"] + 1e-12 for item in row["compared"] if item["seeds"] > 1)
         assert all(item["low"] <= item["high"] for item in row["compared"])
+    assert {rung for (_, rung), row in rows.items() if len(row.get("seeds", ())) == 2} == {
+        "adapted: consistency", "adapted: boundaries", "adapted: both", "adapted: both; our fusion",
+    }  # fmt: skip
     assert sum(item["chosen"] for item in result["scales"]) == 2
 
     labels = work / "rungs" / "target-test-strip-64x256" / "our-fusion" / "labels"

@@ -84,7 +84,7 @@ def test_true_masks_are_the_instances_and_leave_out_none(size: tuple[int, int]) 
 
 
 def test_markdown_names_every_rung_and_reference() -> None:
-    difference = {"reference": "start", "difference": 0.0512, "low": -0.01, "high": 0.1}
+    difference = {"reference": "start", "difference": 0.0512, "low": -0.01, "high": 0.1, "seeds": 1}
     row = {"data": "strips", "images": 2, "miou": 0.5, "boundary_f1": None, "seam_miou": 0.25, "seconds": 3.0}
     result = {
         "rows": [row | {"rung": "start", "compared": []}, row | {"rung": "student", "compared": [difference] * 2}],

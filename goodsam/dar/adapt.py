@@ -1,8 +1,8 @@
 """The loop that adapts the assistant to panoramas without labels.
 
-L = L_con + lambda L_bnd + mu L_keep: overlapping views agree, outlines follow the teacher's masks, and what the frozen
-assistant was sure of stays; without the last term a constant prediction would minimise the other two. Only the decoder
-and the last stage of the encoder learn, slowly: what the assistant knows of the world is not in question here.
+L = kappa L_con + lambda L_bnd + mu L_keep: overlapping views agree, outlines follow the teacher's masks, and what the
+frozen assistant was sure of stays; without the last term a constant prediction would minimise the other two. Only the
+decoder and the last stage of the encoder learn, slowly: what the assistant knows of the world is not in question here.
 """
 
 import copy
@@ -81,7 +81,7 @@ def adapt_loss(said: Tensor, frozen: Tensor, scene: Scene, options: AdaptOptions
     feet = [footprint(view, geometry, grid) for view in scene.views]
     seen = [sample(p, foot) for p, foot in zip(said, feet, strict=True)]
     terms = {"con": consistency_loss(seen, feet, grid[0] * grid[1]), "keep": keep_loss(said, frozen, options.sure)}
-    total = terms["con"] + options.keep_weight * terms["keep"]
+    total = options.consistency_weight * terms["con"] + options.keep_weight * terms["keep"]
     if options.boundary_weight:
         each = [boundary_loss(p, outlines) for p, outlines in zip(said, scene.outlines, strict=True)]
         terms["bnd"] = torch.stack(each).mean()

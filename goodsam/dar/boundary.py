@@ -25,8 +25,8 @@ class Outlines:
     band: Tensor
     """int64 (h, w): which mask a pixel near an outline belongs to, the smallest that holds it; -1 for none."""
     core: Tensor
-    """int64 (2, n): mask and flat pixel of every pixel of every core: a mask without its band, or all of a mask too thin
-    to have anything else."""
+    """int64 (2, n): mask and flat pixel of every pixel of every core: a mask without its band, or all of a mask too
+    thin to have anything else."""
 
     def to(self, device: torch.device) -> "Outlines":
         """The same on another device."""
