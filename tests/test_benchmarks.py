@@ -61,7 +61,7 @@ def test_ladder_goes_on_where_it_was_and_counts_as_evaluate_does(tmp_path: Path)
     few = ["--unlabelled=2", "--test=2", "--spheres=1", "--choose=1", "--steps=2", "--batch-size=2", "--workers=1"]
     sizes = [
         "--size=64x256",
-        "--sphere-size=64x128",
+        "--sphere-size=128x256",
         "--train-size=64x256",
         "--sam=regions",
         "--adapt-steps=2",
