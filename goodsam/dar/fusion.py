@@ -23,10 +23,15 @@ class Pooled:
 
     ensemble: Tensor
     """E, float32 (C, H, W), sums to one over C."""
-    masks_say: Tensor
-    """Q, float32 (C, H, W), sums to one over C; even where there is no mask."""
     share: Tensor
     """s(x), float32 (H, W), 0..1: how much Q has to say in E; 0 where there is no mask."""
+    logarithms: Tensor
+    """Mean of log q_m over the masks of each pixel, float32 (H * W, C); 0 where there is no mask."""
+
+    @property
+    def masks_say(self) -> Tensor:
+        """Q, float32 (C, H, W), sums to one over C; even where there is no mask."""
+        return self.logarithms.softmax(1).T.reshape(self.ensemble.shape)
 
 
 def mean_probabilities(merged: Tensor, masks: MergedMasks) -> np.ndarray:
@@ -67,7 +72,7 @@ def pool(merged: Tensor, masks: MergedMasks, options: FusionOptions) -> Pooled:
     ensemble = torch.lerp(rows.clamp_min(FLOOR).log(), masks_say, share).softmax(1)
     ensemble = torch.where(share > 0, ensemble, rows)  # exactly P, not its floored logarithm, where there is no mask
     shape = tuple(merged.shape)
-    return Pooled(ensemble.T.reshape(shape), masks_say.softmax(1).T.reshape(shape), share.reshape(shape[1:]))
+    return Pooled(ensemble.T.reshape(shape), share.reshape(shape[1:]), masks_say)
 
 
 def fuse(merged: Tensor, masks: MergedMasks, options: FusionOptions) -> Tensor:

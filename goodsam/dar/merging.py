@@ -76,6 +76,8 @@ def _same(a: csr_array, b: csr_array, foot_a: Footprint, foot_b: Footprint, pixe
     """Rows of two views' masks that are of one thing: int64 (2, n)."""
     sees_a, sees_b = np.zeros(pixels, dtype=np.float32), np.zeros(pixels, dtype=np.float32)
     sees_a[foot_a.index.numpy()], sees_b[foot_b.index.numpy()] = 1, 1
+    if not sees_a[foot_b.index.numpy()].any():
+        return np.zeros((2, 0), dtype=np.int64)
     area_a, area_b = a @ sees_b, b @ sees_a
     inside_a, inside_b = np.flatnonzero(area_a >= SEEN), np.flatnonzero(area_b >= SEEN)
     if not (len(inside_a) and len(inside_b)):
@@ -95,18 +97,11 @@ def _joined(
     for weight, foot in zip(weights, feet, strict=True):
         weight[foot.index.numpy()] = foot.weight.numpy()
     best = np.maximum(weights.max(0), 1e-12) if len(feet) else np.ones(pixels)
-    said = csr_array((count, pixels), dtype=np.float32)
     owner = np.repeat(np.arange(len(members)), [member.shape[0] for member in members])
     number = np.concatenate([np.arange(member.shape[0]) for member in members]) if members else np.zeros(0, int)
     of_view = np.zeros((count, len(members)), dtype=bool)
     of_view[group, owner] = True
-    for k, member in enumerate(members):
-        mine = group[owner == k]
-        to_group = csr_array((np.ones(len(mine), dtype=np.float32), (mine, np.arange(len(mine)))), (count, len(mine)))
-        part = (to_group @ member).tocsr()
-        part.data = np.minimum(part.data, 1) * weights[k][part.indices]
-        said = said + part
-    said = said.tocsr()
+    said = _said(members, [group[owner == k] for k in range(len(members))], weights, (count, pixels))
     rows = np.repeat(np.arange(count), np.diff(said.indptr))
     seen = np.zeros(len(rows), dtype=np.float32)
     for k, weight in enumerate(weights):
@@ -121,6 +116,22 @@ def _joined(
     splits = np.split(order, np.cumsum(parts)[:-1]) if count else []
     origins = tuple(tuple((int(owner[i]), int(number[i])) for i in part) for part in splits)
     return MergedMasks(member, np.diff(member.indptr).astype(np.int64), mean, origins)
+
+
+def _said(members: list[csr_array], groups: list[np.ndarray], weights: np.ndarray, shape: tuple[int, int]) -> csr_array:
+    """Sum over parts m of r_k(m)(x) [x in m], for each group of masks: float32 (count, pixels)."""
+    rows, columns, values = [], [], []
+    for member, mine, weight in zip(members, groups, weights, strict=True):
+        row, column = np.repeat(mine, np.diff(member.indptr)), member.indices
+        if len(np.unique(mine)) < len(mine):  # a view says of a pixel once that it belongs to a group
+            row, column = np.divmod(np.unique(row * shape[1] + column), shape[1])
+        rows.append(row)
+        columns.append(column)
+        values.append(weight[column])
+    if not rows:
+        return csr_array(shape, dtype=np.float32)
+    place = (np.concatenate(rows).astype(np.int32), np.concatenate(columns).astype(np.int32))
+    return csr_array((np.concatenate(values), place), shape=shape)  # adds up what stands at one place
 
 
 def _scores(masks: Masks) -> np.ndarray:
