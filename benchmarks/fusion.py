@@ -205,6 +205,7 @@ def measure(cases: Iterator[Case], forms: tuple[str, ...], label_set: LabelSet) 
         confusion, reference = np.array(found), np.array(confusions[teacher, "assistant alone"])
         ious = dict(zip(label_set.names, iou_of(confusion.sum(0)), strict=True))
         shown = np.array(boundaries[teacher, form])
+        thin = [ious[name] for name in THIN if not np.isnan(ious.get(name, np.nan))]
         per_class = [np.nanmean(column) for column in shown.T if not np.isnan(column).all()]
         interval = paired_bootstrap(reference, confusion)
         rows.append(
@@ -214,7 +215,7 @@ def measure(cases: Iterator[Case], forms: tuple[str, ...], label_set: LabelSet) 
                 "images": len(found),
                 "miou": float(miou_of(confusion.sum(0))),
                 "boundary_f1": float(np.mean(per_class)),
-                "thin": float(np.nanmean([ious[name] for name in THIN])),
+                "thin": float(np.mean(thin)) if thin else 0.0,
                 "more": [interval.difference, interval.low, interval.high],
                 "seconds": seconds[teacher, form] / len(found),
             }
@@ -245,7 +246,7 @@ def main() -> None:
     parser.add_argument("--size", help="HxW of the strips; default 400x2048, with --small 160x832")
     parser.add_argument("--preset", default="fast", help="of the bundled teacher's prompts")
     parser.add_argument("--photos", type=Path, help="folder of photos; needs --labels and --photo-assistant")
-    parser.add_argument("--labels", type=Path, help="uint8 ids of cityscapes19, 255 ignored, same stems")
+    parser.add_argument("--labels", type=Path, help="uint8 ids of the assistant's classes, 255 ignored, same stems")
     parser.add_argument("--photo-assistant", help="as of goodsam distill")
     options = parser.parse_args()
     if options.photos and not (options.labels and options.photo_assistant):
@@ -262,8 +263,8 @@ def main() -> None:
             result["strips"] = measure(cases, tuple(FORMS), LABEL_SETS["densepass13"])
             print(show(result["strips"]))
         if options.photos:
-            cases = photo_cases(options, load_assistant(options.photo_assistant, "cityscapes19"))
-            result["photos"] = measure(cases, ON_PHOTOS, LABEL_SETS["cityscapes19"])
+            assistant = load_assistant(options.photo_assistant)
+            result["photos"] = measure(photo_cases(options, assistant), ON_PHOTOS, assistant.label_set)
             print(show(result["photos"]))
     if options.json:
         files.write_json(options.json, result)

@@ -72,7 +72,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--start", default="street", help="the student's start: street, or a folder")
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--adapt-on", type=int, default=100, help="unlabelled strips that the assistant is adapted to")
-    parser.add_argument("--adapt-steps", type=int, default=60)
+    parser.add_argument("--adapt-steps", type=int, default=40)
     parser.add_argument("--adapt-rate", type=float, default=AdaptOptions().adapt_rate)
     parser.add_argument("--seeds", type=int, default=3, help="of what is adapted")
     parser.add_argument("--batch-size", type=int, default=4)

@@ -90,7 +90,7 @@ class AdaptOptions:
 
     adapt_steps: int = 0
     """Steps of adaptation, count; 0 leaves the assistant as it is, and an ONNX file always stays so."""
-    adapt_rate: float = 1e-5
+    adapt_rate: float = 1e-4
     """Peak learning rate of the adaptation."""
     consistency_weight: float = 1.0
     """Weight of the consistency term; 0 leaves it out."""

@@ -1,5 +1,6 @@
 """The benchmark scripts run to their end; what they measure is never asserted."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -8,9 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import torch
 from PIL import Image
 
 import goodsam
+from goodsam.dar.merging import merge_masks
+from goodsam.masks import PanoramaMasks, masks_from_arrays
+from goodsam.panorama import geometry_of
+from goodsam.views import WHOLE, Crop
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -118,3 +124,53 @@ def test_teacher_measures_objects_photos_and_panoramas(tmp_path: Path) -> None:
         assert set(result[name]) == {"street", "regions"}
         assert 0 <= result[name]["regions"]["recall"] <= 1
     assert "street world" in done.stdout
+
+
+def test_fusion_measures_every_form_on_strips_and_the_chosen_one_on_photos(tmp_path: Path) -> None:
+    pytest.importorskip("embreex", reason="the street world needs the `streetworld` extra")
+    photos = tiny.write_panoramas(tmp_path / "photos", 1)
+    (tmp_path / "labels").mkdir()
+    for photo in photos.iterdir():
+        Image.fromarray(np.array(Image.open(photo))[..., 0] // 64).save(tmp_path / "labels" / photo.name)
+    given = ["--strips=1", "--size=80x416", "--photos", photos, "--labels", tmp_path / "labels"]
+    given += ["--photo-assistant", tiny.write_assistant(tmp_path / "assistant.onnx")]
+    command = [sys.executable, ROOT / "benchmarks" / "fusion.py", "--small", "--json", tmp_path / "out.json", *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert len(result["strips"]) == 40
+    assert len(result["photos"]) == 9
+    for row in (*result["strips"], *result["photos"]):
+        assert 0 < row["miou"] <= 1
+        assert row["more"][1] <= row["more"][2]
+        assert (row["more"][0] == 0) or (row["form"] != "assistant alone")
+    assert "| true instances | logarithmic pool |" in done.stdout
+
+
+def test_painting_with_a_gate_is_that_of_a_loop() -> None:
+    """The form that fusion had before, which it is compared with."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        fusion = importlib.import_module("fusion")
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+    random = np.random.default_rng(0)
+    size, views = (12, 24), []
+    for view in (WHOLE, Crop(0.0, 180.0)):
+        arrays = random.uniform(0, 1, (3, 12, 24 if view is WHOLE else 12)) < [[[0.8]], [[0.3]], [[0.1]]]
+        views.append((view, masks_from_arrays(arrays, [0.9, 0.8, 0.7], [1.0, 0.9, 0.8])))
+    geometry = geometry_of(size, 90.0)
+    merged = torch.from_numpy(random.dirichlet(np.full(3, 0.3), size)).permute(2, 0, 1).float()
+    masks = PanoramaMasks(size, "dots", tuple(views))
+    joined = merge_masks(views, geometry)
+    case = fusion.Case(merged, np.zeros(size, np.uint8), geometry, {}, True)
+    expected = merged.flatten(1).T.double().numpy()
+    start = expected.copy()
+    member = joined.member.toarray() > 0
+    for number in sorted(range(len(member)), key=lambda n: -joined.areas[n]):
+        inside = np.flatnonzero(member[number])
+        mean = start[inside].mean(0)
+        agreement = (start[inside].argmax(1) == mean.argmax()).mean()
+        gate = joined.scores[number] * min(1.0, max(0.0, (agreement - 0.5) / 0.4))
+        for pixel in inside:
+            expected[pixel] = (1 - gate) * expected[pixel] + gate * mean
+    assert np.array_equal(fusion.painted(case, masks, joined), expected.argmax(1).reshape(size))
