@@ -5,6 +5,7 @@ from stem to label map. What it needs of earlier stages (masks, a trained studen
 """
 
 import argparse
+import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from ladder_data import Clock, Pictures
 from ladder_scores import LABEL_SET, Label, counts, kept_folder, label_map
-from ladder_steps import fused, fused_from, fusion_options, majority_vote, true_masks, whole_tuned
+from ladder_steps import fused, fusion_options, majority_vote, true_masks, whole_tuned
 
 from goodsam import files, pipeline, predictor, weights
 from goodsam.bootstrap import miou_of
@@ -72,6 +73,7 @@ class Ladder:
         self.options, self.work, self.unlabelled, self.choosing = options, Path(options.work), unlabelled, choosing
         self.device = pick_device(options.device)
         self._cars: dict[Path, list[Mount]] = {}
+        self._adapted: dict[Path, Assistant] = {}
 
     @cached_property
     def assistant(self) -> Assistant:
@@ -191,7 +193,34 @@ class Ladder:
             clock = Clock(self.work / "seconds.json", {"adapt": f"{name}, seed {seed}, {fingerprint[:8]}"})
             adapt_assistant(Adapter(fresh, options, seed), folder, fingerprint, len(pictures.stems), read, clock)
             save_adapted(fresh, folder / "assistant")
-        return load_assistant(str(folder / "assistant"), LABEL_SET.name, self.device)
+        if folder not in self._adapted:
+            self._adapted = {folder: load_assistant(str(folder / "assistant"), LABEL_SET.name, self.device)}
+        return self._adapted[folder]
+
+    # -- the assistant's merged probabilities -----------------------------------------------------------------------
+
+    def merged(self, name: str, pictures: Pictures, stem: str, seed: int = 0) -> torch.Tensor:
+        """P of a rung of the assistant on views with the camera car hidden, float32 (C, H, W); kept in halves.
+
+        Args:
+            name: CARLESS, SCALED or an adaptation.
+        """
+        folder = self.folder(name, pictures, seed)
+        path = folder / "probabilities" / f"{stem}.npy"
+        if not path.exists():
+            buffer = io.BytesIO()
+            np.save(buffer, self.say(name, pictures, stem, seed).half().numpy())
+            files.write_bytes(path, buffer.getvalue())
+        return torch.from_numpy(np.load(path, allow_pickle=False)).float()
+
+    def say(self, name: str, pictures: Pictures, stem: str, seed: int) -> torch.Tensor:
+        """The same, computed."""
+        if name == SCALED:
+            return self.probabilities_at_scales(pictures, stem)
+        if name == CARLESS:
+            return self._views_at(pictures, stem, (1.0,))
+        panorama = self.seen(pictures, stem)
+        return merged_probabilities(self.adapted(name, seed), panorama, lay_views(panorama.geometry))
 
     # -- scales -----------------------------------------------------------------------------------------------------
 
@@ -317,11 +346,7 @@ def assistant_tuned(ladder: Ladder, pictures: Pictures) -> Made:
 def carless(ladder: Ladder, pictures: Pictures) -> Made:
     """The assistant on the views that masks are fused on, the camera car hidden: where fusion and adaptation start."""
 
-    def label(stem: str) -> np.ndarray:
-        panorama = ladder.seen(pictures, stem)
-        return arg_max(merged_probabilities(ladder.assistant, panorama, lay_views(panorama.geometry)))
-
-    return _starts_from(ladder, pictures), label
+    return _starts_from(ladder, pictures), lambda stem: arg_max(ladder.merged(CARLESS, pictures, stem))
 
 
 def _starts_from(ladder: Ladder, pictures: Pictures) -> dict[str, Any]:
@@ -332,22 +357,24 @@ def _starts_from(ladder: Ladder, pictures: Pictures) -> dict[str, Any]:
 def scaled(ladder: Ladder, pictures: Pictures) -> Made:
     """The same at the scales that `--view-scale auto` takes, with the whole panorama (`--whole-view`)."""
     made_with = _starts_from(ladder, pictures) | {"scales": ladder.view_scales(pictures)}
-    return made_with, lambda stem: arg_max(ladder.probabilities_at_scales(pictures, stem))
+    return made_with, lambda stem: arg_max(ladder.merged(SCALED, pictures, stem))
 
 
 def adapted(name: str, fusion: bool = False) -> Maker:
     """The adapted assistant on the same views, with or without our fusion of the teacher's masks."""
 
     def rung(ladder: Ladder, pictures: Pictures, seed: int) -> Made:
-        run, assistant = ladder.teacher_masks(pictures), ladder.adapted(name, seed)
+        run = ladder.teacher_masks(pictures)
 
         def label(stem: str) -> np.ndarray:
-            panorama = ladder.seen(pictures, stem)
+            merged = ladder.merged(name, pictures, stem, seed)
             if fusion:
-                return arg_max(fused(assistant, panorama, read_masks(run.file("masks", stem))))
-            return arg_max(merged_probabilities(assistant, panorama, lay_views(panorama.geometry)))
+                merged = fused(merged, read_masks(run.file("masks", stem)), pictures.panorama(stem).geometry)
+            return arg_max(merged)
 
-        made_with = _starts_from(ladder, pictures) | {"adapted": [item.sha256 for item in assistant.weights]}
+        made_with = _starts_from(ladder, pictures) | {
+            "adapted": [item.sha256 for item in ladder.adapted(name, seed).weights]
+        }
         if fusion:
             made_with |= {"fusion": fusion_options(), "masks": run.record("masks")["fingerprint"]}
         return made_with, label
@@ -360,8 +387,8 @@ def with_regions(ladder: Ladder, pictures: Pictures) -> Made:
     run = ladder.teacher_masks(pictures)
 
     def label(stem: str) -> np.ndarray:
-        masks = ladder.masks_and_regions(pictures, stem)
-        return arg_max(fused(ladder.assistant, ladder.seen(pictures, stem), masks))
+        masks, merged = ladder.masks_and_regions(pictures, stem), ladder.merged(CARLESS, pictures, stem)
+        return arg_max(fused(merged, masks, pictures.panorama(stem).geometry))
 
     made_with = {"fusion": fusion_options(), "masks": run.record("masks")["fingerprint"]}
     return _starts_from(ladder, pictures) | made_with, label
@@ -372,8 +399,8 @@ def everything(ladder: Ladder, pictures: Pictures) -> Made:
     made_with = with_regions(ladder, pictures)[0] | {"scales": ladder.view_scales(pictures)}
 
     def label(stem: str) -> np.ndarray:
-        masks, merged = ladder.masks_and_regions(pictures, stem), ladder.probabilities_at_scales(pictures, stem)
-        return arg_max(fused_from(merged, masks, pictures.panorama(stem).geometry))
+        masks, merged = ladder.masks_and_regions(pictures, stem), ladder.merged(SCALED, pictures, stem)
+        return arg_max(fused(merged, masks, pictures.panorama(stem).geometry))
 
     return made_with, label
 
@@ -411,7 +438,8 @@ def perfect_ours(ladder: Ladder, pictures: Pictures) -> Made:
     """The same fusion of the true instances: its ceiling."""
 
     def label(stem: str) -> np.ndarray:
-        return arg_max(fused(ladder.assistant, ladder.seen(pictures, stem), ladder.perfect_masks(pictures, stem)))
+        masks, merged = ladder.perfect_masks(pictures, stem), ladder.merged(CARLESS, pictures, stem)
+        return arg_max(fused(merged, masks, pictures.panorama(stem).geometry))
 
     return _starts_from(ladder, pictures) | {"fusion": fusion_options()}, label
 

@@ -11,7 +11,7 @@ from goodsam.dar.fusion import fuse
 from goodsam.dar.merging import masks_in_footprint, merge_masks
 from goodsam.masks import PanoramaMasks, masks_from_arrays
 from goodsam.panorama import Geometry, Panorama, wrap_pad
-from goodsam.teachers.assistant import Assistant, merged_probabilities
+from goodsam.teachers.assistant import Assistant
 from goodsam.teachers.normalisation import resized
 from goodsam.views import cut_labels, footprint, lay_views
 
@@ -80,14 +80,8 @@ def true_masks(instances: np.ndarray, geometry: Geometry) -> PanoramaMasks:
     return PanoramaMasks((geometry.height, geometry.width), "perfect", tuple(views))
 
 
-def fused(assistant: Assistant, panorama: Panorama, masks: PanoramaMasks) -> Tensor:
-    """The ensemble as the label stage makes it, of any masks: float32 (C, H, W)."""
-    merged = merged_probabilities(assistant, panorama, [view for view, _ in masks.views])
-    return fused_from(merged, masks, panorama.geometry)
-
-
-def fused_from(merged: Tensor, masks: PanoramaMasks, geometry: Geometry) -> Tensor:
-    """The same of merged probabilities P, float32 (C, H, W)."""
+def fused(merged: Tensor, masks: PanoramaMasks, geometry: Geometry) -> Tensor:
+    """The ensemble as the label stage makes it, of any probabilities P and masks: float32 (C, H, W)."""
     return fuse(merged, merge_masks(masks.views, geometry), FusionOptions())
 
 
