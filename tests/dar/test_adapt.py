@@ -109,6 +109,17 @@ def test_keeping_costs_nothing_at_first_and_only_where_it_was_sure() -> None:
     assert float(keep_loss(moved, frozen, 0.9)) == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_the_loss_is_the_weighted_sum_of_its_terms(seen: tuple[Panorama, PanoramaMasks]) -> None:
+    scene = first_views(seen)
+    frozen, said = sure_prediction(scene), sure_prediction(scene).roll(20, dims=3)
+    loss = adapt_loss(said, frozen, scene, AdaptOptions(consistency_weight=2.0, boundary_weight=3.0, keep_weight=5.0))
+    terms = {name: float(value) for name, value in loss.terms.items()}
+    assert min(terms.values()) > 1e-3
+    assert float(loss.total) == pytest.approx(2 * terms["con"] + 3 * terms["bnd"] + 5 * terms["keep"], rel=1e-5)
+    without = adapt_loss(said, frozen, scene, AdaptOptions(consistency_weight=0.0, boundary_weight=0.0))
+    assert float(without.total) == pytest.approx(terms["keep"], rel=1e-5)
+
+
 @torch.no_grad()
 def losses_of(adapter: Adapter, seen: tuple[Panorama, PanoramaMasks]) -> dict[str, float]:
     """Mean terms over all views of a panorama."""
