@@ -157,10 +157,10 @@ class Ladder:
             true_masks(pictures.instances(stem), pictures.panorama(stem).geometry).write(path)
         return read_masks(path)
 
-    def masks_and_regions(self, pictures: Pictures, stem: str) -> PanoramaMasks:
-        """The teacher's masks together with regions of even colour, which are kept on disk."""
+    def masks_and_regions(self, run: Run, pictures: Pictures, stem: str) -> PanoramaMasks:
+        """The teacher's masks of a run together with regions of even colour, which are kept on disk."""
         path, panorama = self.work / "regions" / pictures.root.name / f"{stem}.json.gz", pictures.panorama(stem)
-        first = read_masks(self.teacher_masks(pictures).file("masks", stem))
+        first = read_masks(run.file("masks", stem))
         if not path.exists():
             regions = load_regions()
             views = tuple((view, regions.masks(cut(panorama, view))) for view, _ in first.views)
@@ -387,7 +387,7 @@ def with_regions(ladder: Ladder, pictures: Pictures) -> Made:
     run = ladder.teacher_masks(pictures)
 
     def label(stem: str) -> np.ndarray:
-        masks, merged = ladder.masks_and_regions(pictures, stem), ladder.merged(CARLESS, pictures, stem)
+        masks, merged = ladder.masks_and_regions(run, pictures, stem), ladder.merged(CARLESS, pictures, stem)
         return arg_max(fused(merged, masks, pictures.panorama(stem).geometry))
 
     made_with = {"fusion": fusion_options(), "masks": run.record("masks")["fingerprint"]}
@@ -396,10 +396,11 @@ def with_regions(ladder: Ladder, pictures: Pictures) -> Made:
 
 def everything(ladder: Ladder, pictures: Pictures) -> Made:
     """The same from the assistant at two scales and on the whole panorama."""
+    run = ladder.teacher_masks(pictures)
     made_with = with_regions(ladder, pictures)[0] | {"scales": ladder.view_scales(pictures)}
 
     def label(stem: str) -> np.ndarray:
-        masks, merged = ladder.masks_and_regions(pictures, stem), ladder.merged(SCALED, pictures, stem)
+        masks, merged = ladder.masks_and_regions(run, pictures, stem), ladder.merged(SCALED, pictures, stem)
         return arg_max(fused(merged, masks, pictures.panorama(stem).geometry))
 
     return made_with, label
