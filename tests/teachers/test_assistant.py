@@ -18,8 +18,11 @@ from transformers.models.oneformer.image_processing_pil_oneformer import OneForm
 from transformers.models.oneformer.processing_oneformer import OneFormerProcessor
 from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
 
+from goodsam.config import AdaptOptions
+from goodsam.dar.adapt import Adapter, save_adapted
 from goodsam.errors import GoodSAMError
 from goodsam.labels import LABEL_SETS, LabelSet
+from goodsam.masks import PanoramaMasks, masks_from_arrays
 from goodsam.panorama import Panorama, geometry_of, read_panorama
 from goodsam.teachers.assistant import AssistantOutput, load_assistant, merged_probabilities, predict_views
 from goodsam.teachers.output import fit_label_set
@@ -572,3 +575,25 @@ def assert_turns(assistant, strip):
     assert (still.roll(64, 2) - turned).abs().max() < 1e-5
     assert (still - turned).abs().max() > 1e-2, "a panorama that looks alike all around shows nothing"
     torch.testing.assert_close(still.sum(0), torch.ones_like(still[0]))
+
+
+@pytest.mark.parametrize(
+    "build", [segformer, upernet, mobilenet, dpt, beit, mask2former, maskformer, eomt, eomt_dinov3]
+)
+def test_every_transformers_model_can_be_adapted_and_saved(build, tmp_path):
+    saved(tmp_path / "model", build())
+    pixels = np.asarray(Image.fromarray(photo()).resize((384, 96)))
+    panorama = Panorama(pixels, geometry_of((96, 384)))
+    views = lay_views(panorama.geometry)
+    arrays = np.zeros((2, 96, 96), dtype=bool)
+    arrays[0, 20:80, 20:80], arrays[1, 40:60, 40:50] = True, True
+    masks = PanoramaMasks((96, 384), "boxes", tuple((view, masks_from_arrays(arrays)) for view in views))
+    assistant = load_assistant(str(tmp_path / "model"))
+    before = merged_probabilities(assistant, panorama, views)
+    adapter = Adapter(assistant, AdaptOptions(adapt_steps=2, adapt_rate=1e-3))
+    for number in range(2):
+        assert torch.isfinite(adapter.step(number, 1, lambda _: (panorama, masks)).total)
+    after = merged_probabilities(assistant, panorama, views)
+    assert not torch.allclose(before, after)
+    save_adapted(assistant, tmp_path / "adapted")
+    torch.testing.assert_close(merged_probabilities(load_assistant(str(tmp_path / "adapted")), panorama, views), after)
