@@ -117,7 +117,7 @@ def climb_all(ladder: Ladder, tests: list[Pictures]) -> list[dict[str, Any]]:
     """Every rung on all test pictures, then the rows of the table."""
     seeds = {name: range(ladder.options.seeds if rung.trained else 1) for name, rung in RUNGS.items()}
     for name, rung in RUNGS.items():
-        for pictures, seed in product(tests, seeds[name]):
+        for pictures, seed in product(filter(rung.takes, tests), seeds[name]):
             made_with, label = rung.make(ladder, pictures, seed)
             folder = ladder.folder(name, pictures, seed)
             kept_folder(folder, made_with)
@@ -125,10 +125,11 @@ def climb_all(ladder: Ladder, tests: list[Pictures]) -> list[dict[str, Any]]:
     rows = []
     seconds = Clock(ladder.work / "seconds.json").seconds()
     for pictures in tests:
+        rungs = {name: rung for name, rung in RUNGS.items() if rung.takes(pictures)}
         found = {
-            name: [read_counts(ladder.folder(name, pictures, seed), pictures) for seed in seeds[name]] for name in RUNGS
+            name: [read_counts(ladder.folder(name, pictures, seed), pictures) for seed in seeds[name]] for name in rungs
         }
-        for name, rung in RUNGS.items():
+        for name, rung in rungs.items():
             row = mean_row([row_of(name, pictures, item) for item in found[name]])
             if name == OURS:  # made by the label stage, whose label maps the rung only reads
                 row["seconds"] = seconds.get(ladder.clock_name("label", pictures), 0.0)

@@ -48,7 +48,8 @@ CROPS, TANGENT = "assistant crops", "assistant tangent"
 CARLESS, SCALED = "views, car hidden", "views at two scales, and the whole"
 CONSISTENT, BOUNDED, ADAPTED = "adapted: consistency", "adapted: boundaries", "adapted: both"
 VOTE, OURS, REGIONS = "majority vote", "our fusion", "our fusion, regions too"
-ADAPTED_OURS, EVERYTHING = "adapted: both; our fusion", "two scales, whole, regions too; our fusion"
+EVERYTHING = "two scales, whole, regions too; our fusion"
+ADAPTED_OURS, ADAPTED_REGIONS = "adapted: both; our fusion", "adapted: both; our fusion, regions too"
 PERFECT, PERFECT_VOTE, STUDENT = "perfect masks, our fusion", "perfect masks, majority vote", "student"
 VIEWS = "views"
 """Stands for the views that masks are fused on: crops of strips, tangent views of spheres."""
@@ -290,6 +291,12 @@ class Rung:
     """The rungs that its mIoU is compared with."""
     trained: bool = False
     """Whether it is done with several seeds."""
+    only: str | None = None
+    """The one kind of pictures that it is for; None for all."""
+
+    def takes(self, pictures: Pictures) -> bool:
+        """Whether it is for these pictures."""
+        return self.only in (None, pictures.name)
 
 
 def once(make: Callable[[Ladder, Pictures], Made]) -> Maker:
@@ -360,17 +367,19 @@ def scaled(ladder: Ladder, pictures: Pictures) -> Made:
     return made_with, lambda stem: arg_max(ladder.merged(SCALED, pictures, stem))
 
 
-def adapted(name: str, fusion: bool = False) -> Maker:
-    """The adapted assistant on the same views, with or without our fusion of the teacher's masks."""
+def adapted(name: str, fusion: str | None = None) -> Maker:
+    """The adapted assistant on the same views, with or without our fusion of the masks of `teacher` or of `both`."""
 
     def rung(ladder: Ladder, pictures: Pictures, seed: int) -> Made:
         run = ladder.teacher_masks(pictures)
 
         def label(stem: str) -> np.ndarray:
             merged = ladder.merged(name, pictures, stem, seed)
-            if fusion:
-                merged = fused(merged, read_masks(run.file("masks", stem)), pictures.panorama(stem).geometry)
-            return arg_max(merged)
+            if fusion is None:
+                return arg_max(merged)
+            alone = fusion == "teacher"
+            masks = read_masks(run.file("masks", stem)) if alone else ladder.masks_and_regions(run, pictures, stem)
+            return arg_max(fused(merged, masks, pictures.panorama(stem).geometry))
 
         made_with = _starts_from(ladder, pictures) | {
             "adapted": [item.sha256 for item in ladder.adapted(name, seed).weights]
@@ -450,7 +459,8 @@ RUNGS: dict[str, Rung] = {
     WHOLE: Rung(assistant_views("whole")),
     TUNED: Rung(once(assistant_tuned), (WHOLE,)),
     CROPS: Rung(assistant_views("crops"), (WHOLE, TUNED)),
-    TANGENT: Rung(assistant_views("tangent"), (CROPS, TUNED)),
+    # On a strip tangent views cost eight times as much as crops, and a third of what they show lies beyond it.
+    TANGENT: Rung(assistant_views("tangent"), (CROPS, TUNED), only="spheres"),
     CARLESS: Rung(once(carless), (VIEWS,)),
     SCALED: Rung(once(scaled), (CARLESS,)),
     VOTE: Rung(once(vote), (CARLESS,)),
@@ -460,7 +470,8 @@ RUNGS: dict[str, Rung] = {
     CONSISTENT: Rung(adapted(CONSISTENT), (CARLESS,), trained=True),
     BOUNDED: Rung(adapted(BOUNDED), (CARLESS,), trained=True),
     ADAPTED: Rung(adapted(ADAPTED), (CARLESS,), trained=True),
-    ADAPTED_OURS: Rung(adapted(ADAPTED, fusion=True), (OURS,), trained=True),
+    ADAPTED_OURS: Rung(adapted(ADAPTED, "teacher"), (OURS,), trained=True),
+    ADAPTED_REGIONS: Rung(adapted(ADAPTED, "both"), (REGIONS, WHOLE), trained=True),
     PERFECT: Rung(once(perfect_ours), (CARLESS, OURS)),
     PERFECT_VOTE: Rung(once(perfect_vote), (CARLESS, PERFECT)),
     STUDENT: Rung(once(student), (START, OURS)),

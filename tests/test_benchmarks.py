@@ -78,7 +78,7 @@ def test_ladder_goes_on_where_it_was_and_counts_as_evaluate_does(tmp_path: Path)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result = json.loads(out.read_text())
     rows = {(row["data"], row["rung"]): row for row in result["rows"]}
-    assert len(rows) == 36
+    assert len(rows) == 37  # tangent views on the sphere alone
     for (_, rung), row in rows.items():
         assert rung in done.stdout
         assert row["seconds"] > 0
@@ -86,6 +86,7 @@ def test_ladder_goes_on_where_it_was_and_counts_as_evaluate_does(tmp_path: Path)
         assert all(item["low"] <= item["high"] for item in row["compared"])
     assert {rung for (_, rung), row in rows.items() if len(row.get("seeds", ())) == 2} == {
         "adapted: consistency", "adapted: boundaries", "adapted: both", "adapted: both; our fusion",
+        "adapted: both; our fusion, regions too",
     }  # fmt: skip
     assert sum(item["chosen"] for item in result["scales"]) == 2
 
