@@ -29,9 +29,10 @@ from typing import Any
 
 import torch
 from ladder_data import Clock, Pictures, rendered
-from ladder_rungs import OURS, RUNGS, VIEWS, Ladder, views_of
+from ladder_rungs import RUNGS, views_of
 from ladder_scores import LABEL_SET, climb, compared, kept_folder, mean_row, read_counts, row_of
 from ladder_table import markdown, show
+from ladder_world import OURS, VIEWS, Ladder
 from rich.console import Console
 
 from goodsam import __version__, files, pipeline, predictor
