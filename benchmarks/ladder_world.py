@@ -33,7 +33,7 @@ from goodsam.teachers.assistant import (
 )
 from goodsam.teachers.combined import WITH_REGIONS, joined
 from goodsam.teachers.regions import load_regions
-from goodsam.views import cut, lay_views
+from goodsam.views import Merger, cut, lay_views
 from goodsam.weights import WeightFile
 
 START, WHOLE, TUNED = "start", "assistant whole", "assistant whole, tuned"
@@ -67,7 +67,7 @@ class Ladder:
         self.options, self.work, self.unlabelled, self.choosing = options, Path(options.work), unlabelled, choosing
         self.device = pick_device(options.device)
         self._cars: dict[Path, list[Mount]] = {}
-        self._adapted: dict[Path, Assistant] = {}
+        self._adapted: dict[Path, TransformersAssistant] = {}
 
     @cached_property
     def assistant(self) -> Assistant:
@@ -164,15 +164,19 @@ class Ladder:
 
     # -- adapted assistants -----------------------------------------------------------------------------------------
 
-    def adapted(self, name: str, seed: int) -> Assistant:
+    def _adapted_folder(self, name: str, seed: int) -> Path:
+        return self.work / "adapted" / f"{name.removeprefix('adapted: ')}-{seed}"
+
+    def adapted(self, name: str, seed: int) -> TransformersAssistant:
         """The assistant adapted to the first `--adapt-on` unlabelled strips by some of the losses; kept."""
-        given = self.options
+        given, folder = self.options, self._adapted_folder(name, seed)
+        if folder in self._adapted:
+            return self._adapted[folder]
         pictures = self.unlabelled.first(given.adapt_on)
         options = AdaptOptions(adapt_steps=given.adapt_steps, adapt_rate=given.adapt_rate, **ADAPTATIONS[name])
         run = self.teacher_masks(self.unlabelled)
         made_with = {"adapt": asdict(options), "seed": seed, "masks": run.record("masks")["fingerprint"]}
         made_with |= {"on": list(pictures.stems), **self.hashes("--assistant")}
-        folder = self.work / "adapted" / f"{name.removeprefix('adapted: ')}-{seed}"
         fingerprint = kept_folder(folder, made_with)
         if not (folder / "assistant").exists():
             fresh = load_assistant(given.assistant, LABEL_SET.name, self.device)
@@ -187,8 +191,7 @@ class Ladder:
             clock = Clock(self.work / "seconds.json", {"adapt": f"{name}, seed {seed}, {fingerprint[:8]}"})
             adapt_assistant(Adapter(fresh, options, seed), folder, fingerprint, len(pictures.stems), read, clock)
             save_adapted(fresh, folder / "assistant")
-        if folder not in self._adapted:
-            self._adapted = {folder: load_assistant(str(folder / "assistant"), LABEL_SET.name, self.device)}
+        self._adapted[folder] = TransformersAssistant(str(folder / "assistant"), LABEL_SET, self.device)
         return self._adapted[folder]
 
     # -- the assistant's merged probabilities -----------------------------------------------------------------------
@@ -199,22 +202,33 @@ class Ladder:
         Args:
             name: CARLESS, SCALED or an adaptation.
         """
-        folder = self.folder(name, pictures, seed)
-        path = folder / "probabilities" / f"{stem}.npy"
+        if name in ADAPTATIONS:
+            path = self._adapted_folder(name, seed) / "probabilities" / pictures.root.name / f"{stem}.npy"
+        else:
+            path = self.folder(name, pictures) / "probabilities" / f"{stem}.npy"
         if not path.exists():
-            buffer = io.BytesIO()
-            np.save(buffer, self.say(name, pictures, stem, seed).half().numpy())
-            files.write_bytes(path, buffer.getvalue())
+            if name in ADAPTATIONS:
+                self._say_adapted(pictures, stem)
+            elif name == SCALED:
+                _write(path, self.probabilities_at_scales(pictures, stem))
+            else:
+                _write(path, self._views_at(pictures, stem, (1.0,)))
         return torch.from_numpy(np.load(path, allow_pickle=False)).float()
 
-    def say(self, name: str, pictures: Pictures, stem: str, seed: int) -> torch.Tensor:
-        """The same, computed."""
-        if name == SCALED:
-            return self.probabilities_at_scales(pictures, stem)
-        if name == CARLESS:
-            return self._views_at(pictures, stem, (1.0,))
+    @torch.no_grad()
+    def _say_adapted(self, pictures: Pictures, stem: str) -> None:
+        """P of all adapted assistants at once, since they share most of their network."""
         panorama = self.seen(pictures, stem)
-        return merged_probabilities(self.adapted(name, seed), panorama, lay_views(panorama.geometry))
+        which = [(name, seed) for name in ADAPTATIONS for seed in range(self.options.seeds)]
+        mergers = [Merger(panorama.geometry, len(LABEL_SET)) for _ in which]
+        for view in lay_views(panorama.geometry):
+            image = torch.from_numpy(cut(panorama, view)).permute(2, 0, 1)[None].float() / 255
+            trunk = self.adapted(*which[0]).trunk(image)
+            for merger, (name, seed) in zip(mergers, which, strict=True):
+                merger.add(view, self.adapted(name, seed).forward(image, trunk).probabilities[0])
+        for merger, (name, seed) in zip(mergers, which, strict=True):
+            folder = self._adapted_folder(name, seed) / "probabilities" / pictures.root.name
+            _write(folder / f"{stem}.npy", merger.result())
 
     # -- scales -----------------------------------------------------------------------------------------------------
 
@@ -268,3 +282,9 @@ class Ladder:
             confusion = counts(pictures.labels(stem), labels.byte().numpy())["confusion"]
             files.write_json(path, {"confidence": float(confidence.mean()), "confusion": confusion.tolist()})
         return files.read_json(path)
+
+
+def _write(path: Path, probabilities: torch.Tensor) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, probabilities.half().numpy())
+    files.write_bytes(path, buffer.getvalue())

@@ -1,6 +1,6 @@
 """A run's panoramas before and after fusion on one sheet for looking at: photo, assistant, ensemble.
 
-    python tools/ensemble_sheet.py RUN OUT.jpg [STEM ...]      # by default the first twelve that are labelled
+python tools/ensemble_sheet.py RUN OUT.jpg [STEM ...]      # by default the first twelve that are labelled
 """
 
 import argparse

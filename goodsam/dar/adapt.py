@@ -157,7 +157,9 @@ class Adapter:
         scene = look(panorama, masks, neighbours(views, first))
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.adapt_rate * self.rate(number)
-        loss = adapt_loss(self.said(self.assistant, scene), self.said(self.frozen, scene), scene, self.options)
+        trunk = self.assistant.trunk(scene.images)  # what does not learn is computed once for both
+        said, frozen = (self.said(assistant, scene, trunk) for assistant in (self.assistant, self.frozen))
+        loss = adapt_loss(said, frozen, scene, self.options)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], 1.0)
@@ -171,10 +173,10 @@ class Adapter:
             return (number + 1) / warmup
         return 0.5 + 0.5 * math.cos(math.pi * (number - warmup) / max(1, self.options.adapt_steps - warmup))
 
-    def said(self, assistant: TransformersAssistant, scene: Scene) -> Tensor:
+    def said(self, assistant: TransformersAssistant, scene: Scene, trunk: tuple[Tensor, ...] = ()) -> Tensor:
         """p_k on the grid of the losses."""
         with torch.set_grad_enabled(assistant is self.assistant):
-            said = assistant.forward(scene.images).probabilities
+            said = assistant.forward(scene.images, trunk).probabilities
             size = (max(1, said.shape[2] // REDUCTION), max(1, said.shape[3] // REDUCTION))
             return F.adaptive_avg_pool2d(said, size).cpu()
 

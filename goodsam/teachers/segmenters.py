@@ -77,11 +77,25 @@ class TransformersAssistant:
         log.info("%s: a batch of %d does not fit the GPU's memory; it is split.", self.name, len(images))
         return joined([self.predict(half) for half in images.tensor_split(2)])
 
-    def forward(self, images: Tensor) -> AssistantOutput:
-        """`predict` with gradients, for adaptation."""
-        pixels = self._normalisation.apply(images.to(self.device).float())
-        scores = self._scores(self.model, pixels)
+    def trunk(self, images: Tensor) -> tuple[Tensor, ...]:
+        """What the first three stages of a SegFormer see in images, (B, D_l, h_l, w_l) each, without gradients.
+
+        Adaptation leaves them as they are, so that the assistant before, the one after and any in between share them.
+        Empty for other models.
+        """
+        if self._scores is not _segformer_scores:
+            return ()
+        with torch.no_grad():
+            return tuple(_stages(self.model, self._pixels(images), [], last=-1))
+
+    def forward(self, images: Tensor, trunk: tuple[Tensor, ...] = ()) -> AssistantOutput:
+        """`predict` with gradients, for adaptation; `trunk` of the same images spares the first stages."""
+        pixels = self._pixels(images)
+        scores = _segformer_scores(self.model, pixels, trunk) if trunk else self._scores(self.model, pixels)
         return AssistantOutput(map_probabilities(scores.probabilities, self._matrix), scores.features)
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        return self._normalisation.apply(images.to(self.device).float())
 
     def options(self) -> dict[str, Any]:
         """What changes its predictions, as JSON values."""
@@ -119,13 +133,21 @@ def _load_model(folder: Path, model_type: str) -> nn.Module:
     return model
 
 
-def _segformer_scores(model: nn.Module, pixels: Tensor) -> AssistantOutput:
+def _segformer_scores(model: nn.Module, pixels: Tensor, trunk: tuple[Tensor, ...] = ()) -> AssistantOutput:
     """SegFormer: the logits of its own head, computed with fewer operations; upsampled, then softmax."""
     segformer: Any = model
-    hidden = segformer.segformer(pixel_values=pixels, output_hidden_states=True).hidden_states
+    hidden = _stages(model, pixels, list(trunk))
     logits = all_mlp_head(segformer.decode_head, hidden)
     logits = F.interpolate(logits, size=pixels.shape[2:], mode="bilinear", align_corners=False)
     return AssistantOutput(logits.softmax(1), feature_levels(hidden, pixels.shape[3]))
+
+
+def _stages(model: nn.Module, pixels: Tensor, hidden: list[Tensor], last: int | None = None) -> list[Tensor]:
+    """The feature maps of a SegFormer's stages, from those that are there already on."""
+    segformer: Any = model
+    for stage in segformer.segformer.stages[len(hidden) : last]:
+        hidden.append(stage(hidden[-1] if hidden else pixels))
+    return hidden
 
 
 def _semantic_scores(model: nn.Module, pixels: Tensor) -> AssistantOutput:

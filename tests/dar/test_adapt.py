@@ -151,6 +151,24 @@ def test_steps_lower_the_loss_and_leave_the_first_layers_alone(
     assert next(iter(before)) not in changed
 
 
+def test_what_does_not_learn_is_shared_and_changes_nothing(
+    seen: tuple[Panorama, PanoramaMasks], tmp_path: Path
+) -> None:
+    assistant = TransformersAssistant(str(write_segformer(tmp_path / "model")), None)
+    scene = first_views(seen)
+    trunk = assistant.trunk(scene.images)
+    assert [tuple(level.shape[1:2]) for level in trunk] == [(8,), (8,), (16,)]
+    shared, whole = assistant.forward(scene.images, trunk), assistant.forward(scene.images)
+    torch.testing.assert_close(shared.probabilities, whole.probabilities)
+    assert (
+        assistant.forward(scene.images, tuple(level + 1 for level in trunk)).probabilities.ne(whole.probabilities).any()
+    )
+    for name, value in assistant.model.named_parameters():
+        learns = any(value is item for item in learning_parameters(assistant.model, "segformer"))
+        assert learns == name.startswith(("decode_head.", "segformer.stages.3."))
+    assert TransformersAssistant(str(write_upernet(tmp_path / "other")), None).trunk(scene.images) == ()
+
+
 def test_neighbours_are_the_views_beside() -> None:
     strip = lay_views(geometry_of((96, 512)))
     assert {view.yaw for view in neighbours(strip, 0)} == {-180.0, -135.0, 135.0}
