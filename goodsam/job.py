@@ -66,15 +66,28 @@ class Job:
         options = self.options.view
         return lay_views(panorama.geometry, options.views, options.view_width, options.view_step)
 
-    def each(self, stage: str, inputs: list[Input], done: Callable[[Input], bool]) -> Iterator[tuple[Input, Panorama]]:
+    def each(
+        self,
+        stage: str,
+        inputs: list[Input],
+        done: Callable[[Input], bool],
+        ready: Callable[[Input], bool] = lambda item: True,
+    ) -> Iterator[tuple[Input, Panorama]]:
         """This shard's panoramas that are still to do, read; unreadable ones are said and noted.
 
         The loop over this generator is where a stage spends its time, so pace and progress are measured here.
+
+        Args:
+            stage: its name.
+            inputs: all, of which a shard takes every N-th, whatever is ready: so every stage's shards are the same.
+            done: whether a panorama needs nothing more.
+            ready: whether the stage before has left what this one needs.
         """
         index, number = parse_shard(self.options.input.shard)
-        todo = [item for item in inputs[index::number] if not done(item)]
-        if len(todo) < len(inputs[index::number]):
-            log.info("%s: %d panoramas already done.", stage, len(inputs[index::number]) - len(todo))
+        own = [item for item in inputs[index::number] if ready(item)]
+        todo = [item for item in own if not done(item)]
+        if len(todo) < len(own):
+            log.info("%s: %d panoramas already done.", stage, len(own) - len(todo))
         pace = Pace(stage, len(todo), [self.run.root / name for name in STAGE_FOLDERS[stage]])
         left_out: dict[str, str] = {}
         read = []
@@ -96,7 +109,7 @@ class Job:
         if todo:
             log.info("%s: %s.", stage, pace.summary())
         known = self.run.inputs()
-        readable = [item for item in inputs if "left_out" not in known[item.stem]]
+        readable = [item for item in inputs if ready(item) and "left_out" not in known[item.stem]]
         if all(done(item) for item in readable):
             self.run.finish(stage, panoramas=len(readable))
         if not readable:

@@ -250,7 +250,7 @@ def label(job: Job, inputs: list[Input], assistant: Assistant, cars: list[Mount]
     def done(item: Input) -> bool:
         return job.run.file("labels", item.stem).exists()
 
-    for item, panorama in job.each("label", masked, done):
+    for item, panorama in job.each("label", inputs, done, lambda item: job.run.file("masks", item.stem).exists()):
         label_one(job, assistant, item.stem, panorama, projection, cars, scales)
 
 

@@ -138,6 +138,14 @@ def test_two_shards_leave_the_bytes_of_one_process(finished: Path, world: Path, 
     assert json.loads((tmp_path / "RUN" / "label.json").read_text())["finished"]
 
 
+def test_a_shard_labels_what_it_has_masked(world: Path, tmp_path: Path) -> None:
+    for stage in ("masks", "label"):
+        pipeline.distill(world / "photos", tmp_path / "RUN", run_options(**options(world, shard="1/2")), (stage,))
+    masked = {path.name.split(".")[0] for path in (tmp_path / "RUN" / "masks").iterdir()}
+    assert len(masked) == 2
+    assert {path.stem for path in (tmp_path / "RUN" / "labels").iterdir()} == masked
+
+
 def test_a_larger_limit_only_adds_files(finished: Path, world: Path, tmp_path: Path) -> None:
     label_run(world / "photos", tmp_path / "RUN", world, limit=2)
     first = {path: path.stat().st_mtime_ns for name in MADE for path in (tmp_path / "RUN" / name).iterdir()}
