@@ -42,7 +42,7 @@ from goodsam.student import STRIDE
 from goodsam.teachers.assistant import load_assistant
 
 SMALL = {
-    "unlabelled": 6, "test": 4, "spheres": 1, "choose": 1, "size": "160x832", "sphere_size": "208x416", "steps": 4,
+    "unlabelled": 4, "test": 2, "spheres": 1, "choose": 1, "size": "160x832", "sphere_size": "208x416", "steps": 4,
     "adapt_on": 2, "adapt_steps": 2, "seeds": 1, "batch_size": 2, "train_size": "80x416",
 }  # fmt: skip
 """Options of --small; any of them may still be given."""
