@@ -11,7 +11,8 @@ change are noticed; after a change of code delete the work folder's `rungs`, `ad
 Rungs: `ladder_rungs.py`; what they compare with our method: `ladder_steps.py`. Differences are paired bootstraps over
 images of the mIoU; of what is adapted, the mean over seeds, and in place of the interval the smallest and the largest.
 "s per panorama" is what a rung itself adds when what it builds on is there (the label map of the views for the votes,
-masks for the fusions); loading models is left out. `--split target-dev` takes that split for the test pictures: for
+masks for the fusions; the first adapted rung asks all adapted assistants); loading models is left out. The rungs
+that cost most are climbed on the first strips alone (`--slow`) and compared on these. `--split target-dev` takes that split for the test pictures: for
 choosing.
 """
 
@@ -63,6 +64,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--unlabelled", type=int, default=200, help="strips to distil on")
     parser.add_argument("--test", type=int, default=60, help="test strips")
     parser.add_argument("--split", default="target-test", help="of the test pictures")
+    parser.add_argument("--slow", type=int, default=24, help="test strips of the rungs that cost most")
     parser.add_argument("--spheres", type=int, default=8, help="test spheres; 0 for none")
     parser.add_argument("--choose", type=int, default=4, help="pictures of each split to choose the scale on")
     parser.add_argument("--size", default="400x2048", help="of strips, HxW")
@@ -118,7 +120,8 @@ def climb_all(ladder: Ladder, tests: list[Pictures]) -> list[dict[str, Any]]:
     """Every rung on all test pictures, then the rows of the table."""
     seeds = {name: range(ladder.options.seeds if rung.trained else 1) for name, rung in RUNGS.items()}
     for name, rung in RUNGS.items():
-        for pictures, seed in product(filter(rung.takes, tests), seeds[name]):
+        for everything, seed in product(filter(rung.takes, tests), seeds[name]):
+            pictures = rung.part(everything, ladder.options.slow)
             made_with, label = rung.make(ladder, pictures, seed)
             folder = ladder.folder(name, pictures, seed)
             kept_folder(folder, made_with)
@@ -127,11 +130,13 @@ def climb_all(ladder: Ladder, tests: list[Pictures]) -> list[dict[str, Any]]:
     seconds = Clock(ladder.work / "seconds.json").seconds()
     for pictures in tests:
         rungs = {name: rung for name, rung in RUNGS.items() if rung.takes(pictures)}
+        parts = {name: rung.part(pictures, ladder.options.slow) for name, rung in rungs.items()}
         found = {
-            name: [read_counts(ladder.folder(name, pictures, seed), pictures) for seed in seeds[name]] for name in rungs
+            name: [read_counts(ladder.folder(name, pictures, seed), parts[name]) for seed in seeds[name]]
+            for name in rungs
         }
         for name, rung in rungs.items():
-            row = mean_row([row_of(name, pictures, item) for item in found[name]])
+            row = mean_row([row_of(name, parts[name], item) for item in found[name]])
             if name == OURS:  # made by the label stage, whose label maps the rung only reads
                 row["seconds"] = seconds.get(ladder.clock_name("label", pictures), 0.0)
             references = [views_of(pictures) if other == VIEWS else other for other in rung.against]

@@ -130,8 +130,11 @@ def mean_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def compared(reference: str, first: list[np.ndarray], second: list[np.ndarray]) -> dict[str, Any]:
     """The paired difference of mIoU to a reference rung; confusions (N, C, C + 1) of each seed.
 
-    With one seed a 95 % interval over images, with several the mean, the smallest and the largest difference.
+    Where one of them has been climbed on the first pictures alone, these are compared. With one seed a 95 % interval
+    over images, with several the mean, the smallest and the largest difference.
     """
+    both = min(len(first[0]), len(second[0]))
+    first, second = ([item[:both] for item in items] for items in (first, second))
     pairs = list(zip(first * len(second) if len(first) == 1 else first, second, strict=True))
     if len(pairs) == 1:
         interval = paired_bootstrap(*pairs[0], seed=0)

@@ -19,11 +19,14 @@ def lines(result: dict[str, Any], data: str) -> list[tuple[str, ...]]:
     for row in result["rows"]:
         if row["data"] != data:
             continue
+        name = row["rung"]
+        if row["images"] < result["data"][data]["images"]:
+            name = f"{name} (first {row['images']})"
         figures = [percent(row[name]) for name in ("miou", "boundary_f1", "seam_miou")]
         figures.append(f"{row['seconds'] / row['images']:.2f}")
         differences = [(_difference(item), item["reference"]) for item in row["compared"]] or [("-", "-")]
         for place, difference in enumerate(differences):
-            table.append((*((row["rung"], *figures) if place == 0 else ("",) * 5), *difference))
+            table.append((*((name, *figures) if place == 0 else ("",) * 5), *difference))
     return table
 
 
