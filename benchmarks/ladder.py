@@ -11,9 +11,9 @@ change are noticed; after a change of code delete the work folder's `rungs`, `ad
 Rungs: `ladder_rungs.py`; what they compare with our method: `ladder_steps.py`. Differences are paired bootstraps over
 images of the mIoU; of what is adapted, the mean over seeds, and in place of the interval the smallest and the largest.
 "s per panorama" is what a rung itself adds when what it builds on is there (the label map of the views for the votes,
-masks for the fusions; the first adapted rung asks all adapted assistants); loading models is left out. The rungs
-that cost most are climbed on the first strips alone (`--slow`) and compared on these. `--split target-dev` takes that split for the test pictures: for
-choosing.
+masks for the fusions; the first adapted rung asks all adapted assistants); loading models is left out. The rungs that
+cost most are climbed on the first strips alone (`--slow`) and compared on these. `--split target-dev` takes that split
+for the test pictures: for choosing.
 """
 
 import argparse
