@@ -50,7 +50,7 @@ SMALL = {
 OTHER_SCENES = 1000
 """Index of the first sphere: none shows a scene of the strips."""
 
-WIDTH = 140
+WIDTH = 190
 """Columns of the tables where the output is no terminal."""
 
 

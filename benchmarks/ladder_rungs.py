@@ -62,8 +62,8 @@ class Rung:
     """Whether it is done with several seeds."""
     only: str | None = None
     """The one kind of pictures that it is for; None for all."""
-    slow: bool = False
-    """Whether it is climbed on the first pictures alone (`--slow`)."""
+    slow: int = 0
+    """Where above 0, it is climbed on the first pictures alone: `--slow` over this many."""
 
     def takes(self, pictures: Pictures) -> bool:
         """Whether it is for these pictures."""
@@ -71,7 +71,7 @@ class Rung:
 
     def part(self, pictures: Pictures, slow: int) -> Pictures:
         """The pictures that it is climbed on."""
-        return pictures.first(slow) if self.slow else pictures
+        return pictures.first(max(1, slow // self.slow)) if self.slow else pictures
 
 
 def once(make: Callable[[Ladder, Pictures], Made]) -> Maker:
@@ -232,7 +232,7 @@ def perfect_ours(ladder: Ladder, pictures: Pictures) -> Made:
 RUNGS: dict[str, Rung] = {
     START: Rung(once(student_start)),
     WHOLE: Rung(assistant_views("whole")),
-    TUNED: Rung(once(assistant_tuned), (WHOLE,), slow=True),
+    TUNED: Rung(once(assistant_tuned), (WHOLE,), slow=3),
     CROPS: Rung(assistant_views("crops"), (WHOLE, TUNED)),
     # On a strip tangent views cost eight times as much as crops, and a third of what they show lies beyond it.
     TANGENT: Rung(assistant_views("tangent"), (CROPS, TUNED), only="spheres"),
@@ -242,11 +242,11 @@ RUNGS: dict[str, Rung] = {
     OURS: Rung(once(ours), (CARLESS, VOTE)),
     REGIONS: Rung(once(with_regions), (CARLESS, OURS)),
     EVERYTHING: Rung(once(everything), (SCALED, REGIONS, WHOLE)),
-    CONSISTENT: Rung(adapted(CONSISTENT), (CARLESS,), trained=True, slow=True),
-    BOUNDED: Rung(adapted(BOUNDED), (CARLESS,), trained=True, slow=True),
-    ADAPTED: Rung(adapted(ADAPTED), (CARLESS,), trained=True, slow=True),
-    ADAPTED_OURS: Rung(adapted(ADAPTED, "teacher"), (OURS,), trained=True, slow=True),
-    ADAPTED_REGIONS: Rung(adapted(ADAPTED, "both"), (REGIONS, WHOLE), trained=True, slow=True),
+    CONSISTENT: Rung(adapted(CONSISTENT), (CARLESS,), trained=True, slow=1),
+    BOUNDED: Rung(adapted(BOUNDED), (CARLESS,), trained=True, slow=1),
+    ADAPTED: Rung(adapted(ADAPTED), (CARLESS,), trained=True, slow=1),
+    ADAPTED_OURS: Rung(adapted(ADAPTED, "teacher"), (OURS,), trained=True, slow=1),
+    ADAPTED_REGIONS: Rung(adapted(ADAPTED, "both"), (REGIONS, WHOLE), trained=True, slow=1),
     PERFECT: Rung(once(perfect_ours), (CARLESS, OURS)),
     PERFECT_VOTE: Rung(once(perfect_vote), (CARLESS, PERFECT)),
     STUDENT: Rung(once(student), (START, OURS)),

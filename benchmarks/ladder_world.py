@@ -215,17 +215,18 @@ class Ladder:
                 _write(path, self._views_at(pictures, stem, (1.0,)))
         return torch.from_numpy(np.load(path, allow_pickle=False)).float()
 
-    @torch.no_grad()
     def _say_adapted(self, pictures: Pictures, stem: str) -> None:
         """P of all adapted assistants at once, since they share most of their network."""
         panorama = self.seen(pictures, stem)
         which = [(name, seed) for name in ADAPTATIONS for seed in range(self.options.seeds)]
+        assistants = [self.adapted(name, seed) for name, seed in which]  # this trains those that are missing
         mergers = [Merger(panorama.geometry, len(LABEL_SET)) for _ in which]
-        for view in lay_views(panorama.geometry):
-            image = torch.from_numpy(cut(panorama, view)).permute(2, 0, 1)[None].float() / 255
-            trunk = self.adapted(*which[0]).trunk(image)
-            for merger, (name, seed) in zip(mergers, which, strict=True):
-                merger.add(view, self.adapted(name, seed).forward(image, trunk).probabilities[0])
+        with torch.no_grad():
+            for view in lay_views(panorama.geometry):
+                image = torch.from_numpy(cut(panorama, view)).permute(2, 0, 1)[None].float() / 255
+                trunk = assistants[0].trunk(image)
+                for merger, assistant in zip(mergers, assistants, strict=True):
+                    merger.add(view, assistant.forward(image, trunk).probabilities[0])
         for merger, (name, seed) in zip(mergers, which, strict=True):
             folder = self._adapted_folder(name, seed) / "probabilities" / pictures.root.name
             _write(folder / f"{stem}.npy", merger.result())
