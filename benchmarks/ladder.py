@@ -107,12 +107,6 @@ def render_all(options: argparse.Namespace) -> tuple[Ladder, list[Pictures]]:
     choosing = {"strips": (unlabelled.first(few), rendered(work, "target-dev", "strip", strip, 0, few, workers))}
     if options.spheres:
         tests.append(rendered(work, options.split, "panorama", sphere, OTHER_SCENES, options.spheres, workers))
-        few = min(few, options.spheres)
-        unseen, dev = (
-            rendered(work, split, "panorama", sphere, OTHER_SCENES, few, workers)
-            for split in ("target-unlabelled", "target-dev")
-        )
-        choosing["spheres"] = (unseen, dev)
     return Ladder(options, unlabelled.first(options.unlabelled), choosing), tests
 
 
@@ -140,6 +134,7 @@ def climb_all(ladder: Ladder, tests: list[Pictures]) -> list[dict[str, Any]]:
             if name == OURS:  # made by the label stage, whose label maps the rung only reads
                 row["seconds"] = seconds.get(ladder.clock_name("label", pictures), 0.0)
             references = [views_of(pictures) if other == VIEWS else other for other in rung.against]
+            references = [other for other in references if other in rungs]
             confusions = {other: [item["confusion"] for item in found[other]] for other in (*references, name)}
             row["compared"] = [compared(other, confusions[other], confusions[name]) for other in references]
             rows.append(row)
@@ -162,7 +157,7 @@ def result_of(options: argparse.Namespace, ladder: Ladder, tests: list[Pictures]
         "options": {key: value for key, value in vars(options).items() if key not in ("work", "json", "markdown")},
         "data": {name: {"images": len(item.stems), "size": item.size} for name, item in data.items()},
         "rows": rows,
-        "scales": [entry for kind in ladder.choosing for entry in ladder.scales(kind)],
+        "scales": ladder.scales("strips"),
         "stages": stages,
         "machine": {
             "cpu": cpu(),

@@ -57,7 +57,7 @@ class Rung:
     make: Maker
     """Ladder, pictures and seed -> what decides the result, as JSON values, and a function from stem to label map."""
     against: tuple[str, ...] = ()
-    """The rungs that its mIoU is compared with."""
+    """The rungs that its mIoU is compared with, where they take the same pictures."""
     trained: bool = False
     """Whether it is done with several seeds."""
     only: str | None = None
@@ -232,10 +232,11 @@ def perfect_ours(ladder: Ladder, pictures: Pictures) -> Made:
 RUNGS: dict[str, Rung] = {
     START: Rung(once(student_start)),
     WHOLE: Rung(assistant_views("whole")),
-    TUNED: Rung(once(assistant_tuned), (WHOLE,), slow=3),
+    # Attention over a whole panorama grows with the square of its pixels: above a minute for a strip at scale 1.5.
+    TUNED: Rung(once(assistant_tuned), (WHOLE,), only="strips", slow=3),
     CROPS: Rung(assistant_views("crops"), (WHOLE, TUNED)),
     # On a strip tangent views cost eight times as much as crops, and a third of what they show lies beyond it.
-    TANGENT: Rung(assistant_views("tangent"), (CROPS, TUNED), only="spheres"),
+    TANGENT: Rung(assistant_views("tangent"), (CROPS, WHOLE), only="spheres"),
     CARLESS: Rung(once(carless), (VIEWS,)),
     SCALED: Rung(once(scaled), (CARLESS,)),
     VOTE: Rung(once(vote), (CARLESS,)),
