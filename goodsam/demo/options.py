@@ -34,7 +34,7 @@ class DemoOptions:
     """How strict the teacher's filters are, see `goodsam distill --help`."""
     points_per_side: int = 6
     """Prompts along each side of a view, count; fewer than the preset's 8 spare the demo a minute or two."""
-    steps: int = 90
+    steps: int = 45
     """Training steps, count."""
     batch_size: int = 1
     """Panoramas in one step, count."""
@@ -42,7 +42,7 @@ class DemoOptions:
     """HxW in pixels at which the student learns."""
     learning_rate: float = 1e-4
     """Peak learning rate."""
-    warmup: int = 10
+    warmup: int = 6
     """Steps until the learning rate is at its peak, count."""
     checkpoint_every: int = 20
     """Steps between checkpoints, count: what a stopped training loses at most."""
@@ -72,5 +72,5 @@ class DemoOptions:
 
 FULL = DemoOptions()
 """What `goodsam demo` does."""
-FAST = DemoOptions(unlabelled=5, test=3, shown=2, steps=12, warmup=4)
+FAST = DemoOptions(unlabelled=5, test=3, shown=2, steps=8, warmup=2)
 """What `goodsam demo --fast` does: the first strips of the same ones, so that either goes on from the other."""
