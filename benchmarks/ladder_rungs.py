@@ -232,10 +232,10 @@ def perfect_ours(ladder: Ladder, pictures: Pictures) -> Made:
 RUNGS: dict[str, Rung] = {
     START: Rung(once(student_start)),
     WHOLE: Rung(assistant_views("whole")),
-    # Attention over a whole panorama grows with the square of its pixels: above a minute for a strip at scale 1.5.
+    # Attention over a whole panorama grows with the square of its pixels: about a minute for a strip at scale 2.
     TUNED: Rung(once(assistant_tuned), (WHOLE,), only="strips", slow=3),
     CROPS: Rung(assistant_views("crops"), (WHOLE, TUNED)),
-    # On a strip tangent views cost eight times as much as crops, and a third of what they show lies beyond it.
+    # On a strip tangent views cost several times as much as crops, and much of what they show lies beyond it.
     TANGENT: Rung(assistant_views("tangent"), (CROPS, WHOLE), only="spheres"),
     CARLESS: Rung(once(carless), (VIEWS,)),
     SCALED: Rung(once(scaled), (CARLESS,)),
