@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from goodsam.predictor import Predictor
 
 __version__ = "0.1.0"
-__all__ = ["distill", "evaluate", "load", "predict"]
+__all__ = ["distill", "evaluate", "load", "predict", "push"]
 
 
 def distill(panoramas: str | Path, *, out: str | Path, **options: Any) -> "Predictor":
@@ -32,7 +32,12 @@ def distill(panoramas: str | Path, *, out: str | Path, **options: Any) -> "Predi
 
 
 def load(student: str | Path, device: str = "auto") -> "Predictor":
-    """A student to predict with: `load("RUN/student").predict("panorama.jpg").labels`."""
+    """A student to predict with: `load("RUN/student").predict("panorama.jpg").labels`.
+
+    Args:
+        student: a `RUN/student` folder, or OWNER/NAME on the Hugging Face hub.
+        device: "auto", "cpu", "cuda" or "mps".
+    """
     from goodsam import predictor
 
     return predictor.load(student, device)
@@ -42,7 +47,7 @@ def predict(student: str | Path, inputs: "Iterable[str | Path]", *, out: str | P
     """Label images and folders of images into `out`, as `goodsam predict` does; returns how many were labelled.
 
     Args:
-        student: a `RUN/student` folder.
+        student: a `RUN/student` folder, or OWNER/NAME on the Hugging Face hub.
         inputs: images and folders.
         out: folder for label maps, overlays and shares.csv.
         options: of `goodsam.predictor.predict_files`, and `device`.
@@ -64,3 +69,17 @@ def evaluate(subject: str, data: str, **options: Any) -> "Evaluation":
     from goodsam import evaluation
 
     return evaluation.evaluate(subject, data, **options)
+
+
+def push(student: str | Path, repo_id: str, *, private: bool = False, message: str | None = None) -> str:
+    """Share a student on the Hugging Face hub, as `goodsam push` does; returns the address of its page.
+
+    Args:
+        student: a `RUN/student` folder.
+        repo_id: OWNER/NAME; `load("OWNER/NAME")` then gets it anywhere.
+        private: only you, or the organisation that OWNER is, can see it.
+        message: of the commit.
+    """
+    from goodsam import hub
+
+    return hub.push(Path(student), repo_id, private=private, message=message)

@@ -2,28 +2,36 @@
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from goodsam import files
 from goodsam.errors import GoodSAMError, first_line
-from goodsam.mka.loss import Loss
 
 
-def save_checkpoint(
-    folder: Path, fingerprint: str, model: dict[str, Any], optimizer: dict[str, Any], step: int
-) -> None:
-    """Write `train/checkpoint.pt`: everything that the next step depends on."""
+class Stateful(Protocol):
+    """Anything that a checkpoint can hold: modules, optimisers, and objects of one's own."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Tensors and plain values."""
+
+    def load_state_dict(self, state: Any, /) -> Any:
+        """Take up what `state_dict` gave."""
+
+
+def save_checkpoint(folder: Path, fingerprint: str, step: int, **parts: Stateful) -> None:
+    """Write `train/checkpoint.pt`: everything that the next step depends on, part by part."""
     buffer = io.BytesIO()
-    torch.save({"fingerprint": fingerprint, "step": step, "model": model, "optimizer": optimizer}, buffer)
+    state = {name: dict(part.state_dict()) for name, part in parts.items()}
+    torch.save({"fingerprint": fingerprint, "step": step, **state}, buffer)
     files.write_bytes(folder / "checkpoint.pt", buffer.getvalue())
 
 
-def load_checkpoint(folder: Path, fingerprint: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def load_checkpoint(folder: Path, fingerprint: str, **parts: Stateful) -> int:
     """Take up a checkpoint of the same training; returns the next step, 0 without one.
 
     Raises:
@@ -38,10 +46,10 @@ def load_checkpoint(folder: Path, fingerprint: str, module: nn.Module, optimizer
         raise GoodSAMError(
             f"{path}: cannot be read ({first_line(error)}). Delete it to train from the start."
         ) from error
-    if state["fingerprint"] != fingerprint:
+    if state["fingerprint"] != fingerprint or not parts.keys() <= state.keys():
         return 0
-    module.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
     return int(state["step"])
 
 
@@ -60,11 +68,9 @@ class Journal:
         files.write_text(self._path, "".join(f"{line}\n" for line in kept))
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step, flush_secs=30)
 
-    def write(self, step: int, loss: Loss, rate: float, seconds: float) -> None:
-        """One step: its loss, its terms, the learning rate, and seconds since this process began to train."""
-        values = {"loss": loss.total.item()} | {name: value.item() for name, value in loss.terms.items()}
-        values["learning_rate"] = rate
-        entry = {"step": step} | values | {"seconds": round(seconds, 2)}
+    def write(self, step: int, values: Mapping[str, float], seconds: float) -> None:
+        """One step: its losses, learning rate and the like, and seconds since this process began to train."""
+        entry = {"step": step, **values, "seconds": round(seconds, 2)}
         with self._path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
         for name, value in values.items():

@@ -42,6 +42,11 @@ Config = Annotated[
 ]
 
 
+def _is_helper() -> bool:
+    """Whether this is one of several processes of a training, and not the first: it works, and the first one talks."""
+    return os.environ.get("RANK", "0") != "0"
+
+
 class RichProgress:
     """Bars with items done, time gone and time left, on a terminal; nothing where output is not one."""
 
@@ -55,7 +60,7 @@ class RichProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[text]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or _is_helper(),
         )
         self._task: TaskID | None = None
 
@@ -122,7 +127,9 @@ def train(panoramas: Panoramas, *, out: Out, options: Options = None) -> None:
 
 @app.command
 def predict(
-    model: Annotated[Path, Parameter(help="RUN/student, or any SegFormer folder in Hugging Face format.")],
+    model: Annotated[
+        str, Parameter(help="RUN/student, any SegFormer folder in Hugging Face format, or OWNER/NAME on the hub.")
+    ],
     inputs: Annotated[list[Path], Parameter(help="Images and folders of images.")],
     /,
     *,
@@ -174,7 +181,9 @@ def inspect(
 
 @app.command
 def evaluate(
-    subject: Annotated[str, Parameter(help="student:DIR, assistant:ID or labels:DIR (label maps on disk).")],
+    subject: Annotated[
+        str, Parameter(help="student:DIR or student:OWNER/NAME, assistant:ID or labels:DIR (label maps).")
+    ],
     /,
     *,
     data: Annotated[
@@ -209,6 +218,22 @@ def evaluate(
         width=width, limit=limit, out=out, device=device,
     )  # fmt: skip
     Console().print(scoring.table(result))
+
+
+@app.command
+def push(
+    student: Annotated[Path, Parameter(help="RUN/student.")],
+    repo_id: Annotated[str, Parameter(help="OWNER/NAME on the Hugging Face hub; made if it is not there.")],
+    /,
+    *,
+    private: Annotated[bool, Parameter(help="Only you, or the organisation that OWNER is, can see it.")] = False,
+    message: Annotated[str | None, Parameter(help="Of the commit; default says that GoodSAM made it.")] = None,
+) -> None:
+    """Share a student on the Hugging Face hub, with its card; log in first: hf auth login."""
+    from goodsam import hub
+
+    url = hub.push(student, repo_id, private=private, message=message)
+    log.info("push: %s; next, anywhere: goodsam predict %s PHOTO... --out DIR", url, repo_id)
 
 
 @app.command
@@ -304,6 +329,6 @@ def main() -> None:
         logging.basicConfig(level=logging.WARNING, format="%(message)s", datefmt="%X", handlers=[handler])
     else:  # a log file: one line a message
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%X", stream=sys.stderr)
-    logging.getLogger("goodsam").setLevel(logging.INFO)
+    logging.getLogger("goodsam").setLevel(logging.WARNING if _is_helper() else logging.INFO)
     with _sentences():
         app.meta(sys.argv[1:])

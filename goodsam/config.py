@@ -128,10 +128,32 @@ class LossOptions:
     """Weight of L_ta, the assistant's merged probabilities; 0 leaves the term out."""
     beta: float = 0.1
     """Weight of the feature terms; 0 leaves them out."""
+    features: Literal["stored", "online"] = "stored"
+    """The assistant's features: levels 3 and 4 as the run stores them, or all four, made anew in each step (slower)."""
     temperature: float = 2.0
     """Temperature of L_ta, above 0; larger gives more weight to how the assistant ranks unlikely classes."""
     confidence: float = 0.5
     """Largest ensemble probability (0..1) below which a pixel has no weight in L_ens; above, that is its weight."""
+    class_weights: float = 0.0
+    """Exponent e of class weights frequency^-e in L_ens, for rare classes: 0 weighs all pixels alike, 0.5 is strong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelOptions:
+    """What the student sees of a panorama in one step: the whole, and patches at native resolution."""
+
+    train_size: str | None = None
+    """HxW in pixels at which panoramas are labelled and patches cut, W a multiple of 32; default the first's own."""
+    whole_scale: float = 0.5
+    """Factor by which the whole panorama is shrunk in training, up to 1; 0 leaves it out."""
+    patches: int = 2
+    """Patches cut from each panorama in one step, count; 0 leaves them out."""
+    patch_size: str = "512x512"
+    """HxW of a patch in pixels, multiples of 32; cut off at the panorama's height."""
+    rare_patches: float = 0.5
+    """Share of the patches (0..1) that are laid on a class drawn with probability frequency^-0.5; others anywhere."""
+    tilt: float = 0.0
+    """Largest random pitch and roll of the camera in training, degrees; turns about the vertical are always whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +161,13 @@ class TrainOptions:
     """The training loop."""
 
     steps: int = 20_000
-    """Optimiser steps, count."""
+    """Optimiser steps, count, of each round."""
+    rounds: int = 1
+    """Trainings, count: the student of one is the assistant of the next, and goes on learning from what that gives."""
     batch_size: int = 4
     """Panoramas in one step, over all processes, count."""
-    train_size: str | None = None
-    """HxW in pixels to which the whole panorama is resized, W a multiple of 32; default the first panorama's own."""
+    accumulate: int = 1
+    """Parts, count, into which a process splits its share of a batch, one after the other, to need less memory."""
     learning_rate: float = 3e-4
     """Peak learning rate of AdamW."""
     warmup: int = 200
@@ -152,8 +176,22 @@ class TrainOptions:
     """Weight decay of AdamW; none on biases and normalisation."""
     clip: float = 1.0
     """Largest norm of the gradient."""
+    drop: float = 0.0
+    """Share of residual branches (0..1) that a step leaves out at random, in the last block; fewer in those before."""
+    frozen_norm: bool = False
+    """Keep the statistics of the start's batch normalisation; makes a step independent of how its batch is split."""
+    average: float = 0.99
+    """Decay of the average of the weights over the steps, which becomes the student; 0 takes the last weights."""
+    held_back: float = 0.05
+    """Share of the panoramas (0..1, 16 at most) that training does not see and the best student is chosen by."""
+    validate_every: int | None = None
+    """Steps between looks at those that are held back, count; default a tenth of all steps."""
+    patience: int = 0
+    """Looks without a better student after which training stops, count; 0 never stops early."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the forward pass; auto is bf16 on GPUs and CPUs that have it, else fp32."""
+    compile: bool = False
+    """Compile the step with torch.compile: minutes at the start, faster steps (needs a C++ compiler)."""
     checkpoint_every: int = 100
     """Steps between checkpoints, count."""
     workers: int = 1
@@ -184,6 +222,7 @@ class RunOptions:
     fusion: Annotated[FusionOptions, Parameter(name="*", group="Fusion")] = field(default_factory=FusionOptions)
     student: Annotated[StudentOptions, Parameter(name="*", group="Student")] = field(default_factory=StudentOptions)
     loss: Annotated[LossOptions, Parameter(name="*", group="Loss")] = field(default_factory=LossOptions)
+    level: Annotated[LevelOptions, Parameter(name="*", group="Levels")] = field(default_factory=LevelOptions)
     train: Annotated[TrainOptions, Parameter(name="*", group="Training")] = field(default_factory=TrainOptions)
     machine: Annotated[MachineOptions, Parameter(name="*", group="Machine")] = field(default_factory=MachineOptions)
 

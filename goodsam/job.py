@@ -21,7 +21,7 @@ STAGE_OPTIONS = {
     "masks": ("input", "view", "teacher", "machine"),
     "adapt": ("input", "view", "assistant", "adapt", "machine"),
     "label": ("input", "view", "assistant", "fusion", "machine"),
-    "train": ("input", "student", "loss", "train", "machine"),
+    "train": ("input", "student", "loss", "level", "train", "machine"),
 }
 """The parts of `RunOptions` that each stage looks at."""
 
@@ -41,6 +41,8 @@ class Job:
             raise GoodSAMError(f"--limit {self.options.input.limit}: must be at least 1.")
         if self.options.fusion.mask_weight < 0:
             raise GoodSAMError(f"--mask-weight {self.options.fusion.mask_weight:g}: must be 0 or more.")
+        if self.options.train.rounds < 1:
+            raise GoodSAMError(f"--rounds {self.options.train.rounds}: must be at least 1.")
         if self.options.adapt.adapt_steps < 0:
             raise GoodSAMError(f"--adapt-steps {self.options.adapt.adapt_steps}: must be 0 (off) or more.")
         parse_scales(self.options.view.view_scale)

@@ -22,6 +22,7 @@ from goodsam.errors import GoodSAMError
 from goodsam.images import read_label_map
 from goodsam.job import Job
 from goodsam.labels import IGNORE
+from goodsam.loader import look_at
 from goodsam.masks import PanoramaMasks, read_masks
 from goodsam.panorama import Panorama
 from goodsam.progress import Progress, Silent, pick_device
@@ -39,7 +40,7 @@ from goodsam.teachers.assistant import (
 from goodsam.teachers.combined import WITH_REGIONS, CombinedTeacher
 from goodsam.teachers.regions import load_regions
 from goodsam.teachers.sam import PRESETS, STREET_PRESETS, load_sam
-from goodsam.train import look_at, resolve_precision, train_student
+from goodsam.train import resolve_precision, train_student
 from goodsam.views import Merger, cut
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,9 @@ def distill(
     job = Job(Run(out), options, progress or Silent())
     job.check()
     # Whatever may be missing is missed now, not after hours of masks.
-    assistant = _assistant(options) if {"adapt", "label"} & set(stages) else None
+    later = tuple(stage for stage in stages if stage != "masks")
+    rounds = options.train.rounds if later else 1
+    assistant = _assistant(options) if {"adapt", "label"} & set(stages) or rounds > 1 else None
     if options.input.shard is not None and {"adapt", "train"} & set(stages):
         raise GoodSAMError("--shard is for `goodsam masks` and `goodsam label`; then train once, without it.")
     if "train" in stages:
@@ -80,16 +83,46 @@ def distill(
     inputs = job.run.take_inputs(found)
     if "masks" in stages:
         make_masks(job, inputs)
-    if assistant is not None:
-        cars = camera_cars(job, list(everything.values()))
-        if "adapt" in stages:
-            adapt(job, inputs, assistant, cars)
-        if "label" in stages:
-            label(job, inputs, _adapted(job, assistant), cars)
-    if "train" in stages:
-        train(job, inputs)
+    cars = camera_cars(job, list(everything.values())) if assistant is not None else []
+    start = options.student.init
+    for number in range(1, rounds):
+        assert assistant is not None
+        earlier = replace(job, run=job.run.round(number))
+        log.info("round %d of %d.", number, rounds)
+        one_round(earlier, inputs, assistant, cars, STAGES[1:], start)
+        start = str(earlier.run.student)
+        assistant = TransformersAssistant(start, assistant.label_set, pick_device(options.machine.device))
+    if rounds > 1:
+        log.info("round %d of %d.", rounds, rounds)
+    one_round(job, inputs, assistant, cars, later, start)
     job.complain(inputs)
     return job.run
+
+
+def one_round(
+    job: Job,
+    inputs: list[Input],
+    assistant: Assistant | None,
+    cars: list[Mount],
+    stages: tuple[str, ...],
+    start: str | None,
+) -> None:
+    """From masks to a student.
+
+    Args:
+        job: whose run is that of the round.
+        inputs: the panoramas.
+        assistant: the one of the options, or the student of the round before; None where only `train` is to be done.
+        cars: the camera cars.
+        stages: which to do.
+        start: what the student starts from, as `--init` takes it: in a later round the student of the one before.
+    """
+    if assistant is not None and "adapt" in stages:
+        adapt(job, inputs, assistant, cars)
+    if assistant is not None and "label" in stages:
+        label(job, inputs, _adapted(job, assistant), cars)
+    if "train" in stages:
+        train(job, inputs, start)
 
 
 # -- masks ----------------------------------------------------------------------------------------------------------
@@ -382,38 +415,46 @@ def _made_labels_with(job: Job, assistant: Assistant, cars: list[Mount], scales:
 # -- train ----------------------------------------------------------------------------------------------------------
 
 
-def train(job: Job, inputs: list[Input]) -> None:
+def train(job: Job, inputs: list[Input], start: str | None) -> None:
     """Stage 4: the student."""
     if not job.run.record("label"):
         raise GoodSAMError(f"{job.run.root}: has no labels yet; run `goodsam label` first, with the same options.")
     labelled = [item for item in inputs if job.run.file("labels", item.stem).exists()]
     if not labelled:
         raise GoodSAMError(f"{job.run.root}: no labelled panoramas to train on.")
-    name, folder = resolve_start(job.options.student.student, job.options.student.init)
-    start = weights.weight_files(name, folder) if folder is not None else ()
+    name, folder = resolve_start(job.options.student.student, start)
+    weight_files = weights.weight_files(name, folder) if folder is not None else ()
     before = job.run.record("train")
     scene, precision = look_at(labelled, job.options, job.run), resolve_precision(job.options)
     resolved = {"train_size": f"{scene.size[0]}x{scene.size[1]}", "precision": precision, "init": name}
-    made_with = _made_student_with(job, labelled, [item.sha256 for item in start], resolved)
-    fingerprint = job.begin("train", made_with, start, resolved)
-    if before and before["fingerprint"] != fingerprint:
-        log.info("train: the panoramas or options differ from the last training; a new student is trained.")
+    made_with = _made_student_with(job, labelled, [item.sha256 for item in weight_files], resolved)
+    fingerprint = job.begin("train", made_with, weight_files, resolved)
     if job.run.record("train")["finished"] and job.run.student.exists():
         log.info("train: already done.")
         return
-    facts = train_student(job.run, labelled, scene, job.options, fingerprint, job.progress)
+    if job.options.input.shard is not None:
+        raise GoodSAMError(
+            f"--shard: {job.run.root} has no student yet, which labels the panoramas of the next round; run `goodsam "
+            "distill` with --rounds less by one first."
+        )
+    if before and before["fingerprint"] != fingerprint:
+        log.info("train: the panoramas or options differ from the last training; a new student is trained.")
+    facts = train_student(job.run, labelled, scene, job.options, fingerprint, job.progress, start)
     job.run.finish("train", **facts)
 
 
+UNSEEN_BY_STUDENT = ("rounds", "accumulate", "compile", "checkpoint_every", "workers")
+"""Options of the training that do not change the student of a round."""
+
+
 def _made_student_with(job: Job, inputs: list[Input], start: list[str], resolved: dict[str, Any]) -> dict[str, Any]:
-    training = asdict(job.options.train) | {name: resolved[name] for name in ("train_size", "precision")}
-    for name in ("checkpoint_every", "workers"):  # neither changes the student
-        training.pop(name)
+    training = asdict(job.options.train) | {"precision": resolved["precision"]}
     return {
         "label": job.run.record("label")["fingerprint"],
         "panoramas": {item.stem: item.sha256 for item in inputs},
         "student": job.options.student.student,
         "start": start or "random",
-        "training": training,
+        "training": {name: value for name, value in training.items() if name not in UNSEEN_BY_STUDENT},
+        "levels": asdict(job.options.level) | {"train_size": resolved["train_size"]},
         "loss": asdict(job.options.loss),
     }

@@ -135,14 +135,16 @@ def _pixels_of(
 
 
 def load(folder: str | Path, device: str = "auto") -> Predictor:
-    """A predictor from a `RUN/student` folder, any SegFormer folder in Hugging Face format, or "street".
+    """A predictor from a `RUN/student` folder or any SegFormer in Hugging Face format.
 
-    "street" is the street world's student start, which has seen rendered pinhole pictures alone.
-
+    Args:
+        folder: on disk, OWNER/NAME on the Hugging Face hub (fetched on first use; nothing in it is run), or "street",
+            the street world's student start, which has seen rendered pinhole pictures alone.
+        device: "auto", "cpu", "cuda" or "mps".
     Raises:
-        GoodSAMError: not such a folder.
+        GoodSAMError: no such folder, nothing of that name on the hub, or not a SegFormer.
     """
-    path = resolve(STREET, "student") if folder == STREET else Path(folder)
+    path = Path(folder) if folder != STREET and Path(folder).is_dir() else resolve(str(folder), "student")
     return Predictor(load_student(path), pick_device(device))
 
 

@@ -47,14 +47,20 @@ class Run:
 
     Args:
         root: the folder; made when something is first written.
+        main: the run that this is an earlier round of, which has masks, inputs and camera cars; None for itself.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, main: "Run | None" = None) -> None:
+        self.root, self._main = root, main or self
+
+    def round(self, number: int) -> "Run":
+        """An earlier round, 1 the first, in `RUN/rounds/N`; the last round is the run itself."""
+        return Run(self.root / "rounds" / str(number), self)
 
     def file(self, folder: str, stem: str) -> Path:
         """`RUN/<folder>/<stem>` with the suffix of that folder's files."""
-        return self.root / folder / f"{stem}{_SUFFIXES[folder]}"
+        root = self._main.root if folder == "masks" else self.root
+        return root / folder / f"{stem}{_SUFFIXES[folder]}"
 
     @property
     def projection(self) -> Path:
@@ -64,7 +70,7 @@ class Run:
     @property
     def ego(self) -> Path:
         """`RUN/ego`, masks of the camera cars that were found; kept with the run."""
-        return self.root / "ego"
+        return self._main.root / "ego"
 
     @property
     def assistant(self) -> Path:
@@ -90,7 +96,7 @@ class Run:
 
     def record(self, stage: str) -> dict[str, Any]:
         """`RUN/STAGE.json`, or {} before the stage has begun."""
-        path = self.root / f"{stage}.json"
+        path = (self._main.root if stage == "masks" else self.root) / f"{stage}.json"
         return files.read_json(path) if path.exists() else {}
 
     def begin(
@@ -148,14 +154,31 @@ class Run:
         """Whether there was anything to bring back, and it was finished."""
         kept = self._stale(stage, fingerprint)
         if not kept.exists():
-            return False
+            return self._take_over(stage, fingerprint)
         finished = bool(files.read_json(kept / f"{stage}.json")["finished"])
-        for name in STAGE_FOLDERS[stage]:
-            if (kept / name).exists():
-                (kept / name).rename(self.root / name)
+        self._move(stage, kept)
         shutil.rmtree(kept)
         log.info("%s: taken back from %s, made with the same options.", stage, kept)
         return finished
+
+    def _take_over(self, stage: str, fingerprint: str) -> bool:
+        """The same for what another round has: with more rounds than before, the last one becomes an earlier one."""
+        rounds = self._main.root / "rounds"
+        for root in (self._main.root, *(sorted(rounds.iterdir()) if rounds.exists() else ())):
+            record = root / f"{stage}.json"
+            if root == self.root or not record.exists() or files.read_json(record)["fingerprint"] != fingerprint:
+                continue
+            finished = bool(files.read_json(record)["finished"])
+            record.unlink()  # first, so that a record never speaks of what is not there
+            self._move(stage, root)
+            return finished
+        return False
+
+    def _move(self, stage: str, source: Path) -> None:
+        for name in STAGE_FOLDERS[stage]:
+            if (source / name).exists():
+                self.root.mkdir(parents=True, exist_ok=True)
+                (source / name).rename(self.root / name)
 
     def _stale(self, stage: str, fingerprint: str) -> Path:
         return self.root / "stale" / f"{stage}-{fingerprint[:12]}"
@@ -185,23 +208,25 @@ class Run:
 
     def inputs(self) -> dict[str, dict[str, Any]]:
         """stem -> what `inputs.json` says of it."""
-        path = self.root / "inputs.json"
+        path = self._main.root / "inputs.json"
         return files.read_json(path) if path.exists() else {}
 
     def note_left_out(self, reasons: dict[str, str], read: Sequence[str]) -> None:
         """Remember which inputs could not be read and why, and which can be read now; `run.yaml` says so too."""
-        with files.locked(self.root / ".lock"):
+        with files.locked(self._main.root / ".lock"):
             known = self.inputs()
             for stem in read:
                 known[stem].pop("left_out", None)
             for stem, reason in reasons.items():
                 known[stem]["left_out"] = reason
-            files.write_json(self.root / "inputs.json", known)
-            self._describe()
+            files.write_json(self._main.root / "inputs.json", known)
+            self._main._describe()
 
     def _forget(self, stem: str) -> None:
-        for folder in _SUFFIXES:
-            self.file(folder, stem).unlink(missing_ok=True)
+        rounds = self.root / "rounds"
+        for root in (self.root, *(rounds.iterdir() if rounds.exists() else ())):
+            for folder in _SUFFIXES:
+                Run(root).file(folder, stem).unlink(missing_ok=True)
 
     # -- run.yaml -------------------------------------------------------------------------------------------------
 

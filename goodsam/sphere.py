@@ -63,6 +63,49 @@ def tangent_position(direction: Tensor, yaw: float, pitch: float, fov: float) ->
     return torch.where(ahead, right / depth, far), torch.where(ahead, -up / depth, far), angle
 
 
+def tilted_positions(
+    size: tuple[int, int],
+    vfov: float,
+    horizon: float,
+    pitch: float,
+    roll: float,
+    window: tuple[int, int, int, int] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Where the pixels of a tilted equirectangular image lie in the level one.
+
+    Args:
+        size: (H, W), pixels; W spans 360 degrees.
+        vfov: degrees that H spans.
+        horizon: row of pitch 0, pixels from the upper edge.
+        pitch: how far the camera looks up, degrees.
+        roll: how far it is then turned about where it looks, degrees; its right side goes down.
+        window: (top, left, height, width) of the pixels wanted, which may go on past the right edge; None for all.
+    Returns:
+        row and column, float64 (height, width), pixels from the upper left corner (pixel centres at half-integers);
+        columns 0..W, rows below 0 or above H where the band does not reach. float64, since float32 is off by a
+        third of a pixel beside the poles of 4096x8192.
+    """
+    top, left, height, width = window or (0, 0, *size)
+    row, column = (torch.arange(n, dtype=torch.float64) + 0.5 for n in (height, width))
+    upwards = torch.deg2rad((horizon - top - row) * vfov / size[0])[:, None]
+    yaw = torch.deg2rad((left + column) * 360 / size[1] - 180)
+    right, up, forward = _tilted_axes(pitch, roll)
+    # Sines per row and per column, not per pixel: a pixel takes one product and one sum per axis.
+    sin, cos = upwards.sin(), upwards.cos()
+    around = torch.outer(right, yaw.sin()) + torch.outer(forward, yaw.cos())
+    x, y, z = (torch.addcmul(sin * axis, cos, across) for axis, across in zip(up, around, strict=True))
+    # In place: for whole panoramas most of the time goes into new memory.
+    source_row = y.clamp_(-1, 1).asin_().mul_(-size[0] / np.deg2rad(vfov)).add_(horizon)
+    return source_row, x.atan2_(z).mul_(size[1] / (2 * np.pi)).add_(size[1] / 2)
+
+
+def _tilted_axes(pitch: float, roll: float) -> Tensor:
+    """Rows (3, 3): right, up and forward of a camera that looks ahead, with pitch and roll in degrees, float64."""
+    right, up, forward = tangent_axes(0, pitch)
+    angle = torch.deg2rad(torch.tensor(roll, dtype=torch.float64))
+    return torch.stack([angle.cos() * right - angle.sin() * up, angle.sin() * right + angle.cos() * up, forward])
+
+
 def solid_angle_of_rows(pitch: np.ndarray, degrees_per_row: float, width: int) -> np.ndarray:
     """Solid angle of one pixel per row of an equirectangular image: dyaw * (sin(upper) - sin(lower)), steradian.
 

@@ -1,26 +1,29 @@
 """The student: SegFormer whose convolutions wrap in yaw where the input spans 360 degrees.
 
 Weights, names and config are those of transformers' `SegformerForSemanticSegmentation`, which loads them as they are.
-Only the forward pass is ours, for two reasons: wrapping is a property of the input, passed per call, and the all-MLP
-head can be computed with fewer operations and equal results.
+Only the forward pass is ours, in `segformer.py`, for two reasons: wrapping is a property of the input, passed per call,
+and equal results can be had with fewer operations.
 """
 
-import functools
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from goodsam import files, weights
 from goodsam.errors import GoodSAMError
 from goodsam.labels import LabelSet, own_label_set
+from goodsam.segformer import all_mlp_head, encode, resize
 from goodsam.teachers.normalisation import IMAGENET_MEAN, IMAGENET_STD
+
+__all__ = [
+    "IMAGENET_STARTS", "SIZES", "STRIDE", "Student", "StudentOutput", "all_mlp_head", "load_student", "new_student",
+    "resize", "resolve_start", "save_student",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -73,25 +76,8 @@ class Student(nn.Module):
         if wrap and images.shape[-1] % STRIDE:
             right = max(STRIDE, round(images.shape[-1] / STRIDE) * STRIDE)
             raise ValueError(f"width {images.shape[-1]} does not wrap: give a multiple of {STRIDE}, such as {right}")
-        features = self._encode((images - self.mean) / self.std, wrap)
+        features = encode(self.model.segformer, (images - self.mean) / self.std, wrap)
         return StudentOutput(all_mlp_head(self.model.decode_head, features, wrap), features)
-
-    def _encode(self, x: Tensor, wrap: bool) -> tuple[Tensor, ...]:
-        """SegFormer's encoder, module by module, with convolutions that can wrap."""
-        features = []
-        for stage in self.model.segformer.stages:
-            x = _convolve(stage.patch_embeddings.proj, x, wrap)
-            height, width = x.shape[-2:]
-            tokens = stage.patch_embeddings.layer_norm(x.flatten(2).transpose(1, 2))
-            for block in stage.blocks:
-                attended = block.attention(block.layernorm_before(tokens), height, width)[0]
-                tokens = tokens + block.drop_path(block.hidden_dropout(attended))
-                tokens = tokens + block.drop_path(
-                    _mix_ffn(block.mlp, block.layernorm_after(tokens), (height, width), wrap)
-                )
-            x = stage.layer_norm(tokens).transpose(1, 2).unflatten(2, (height, width)).contiguous()
-            features.append(x)
-        return tuple(features)
 
     @property
     def channels(self) -> list[int]:
@@ -109,94 +95,7 @@ class Student(nn.Module):
         return own_label_set(names)
 
 
-def all_mlp_head(head: Any, features: Sequence[Tensor], wrap: bool = False) -> Tensor:
-    """SegFormer's all-MLP head with its 1x1 mixing done per level before upsampling, where there are fewer pixels.
-
-    Projection, bilinear upsampling and the 1x1 fuse are linear, and 1x1 convolutions commute with upsampling (its
-    weights sum to one, so biases too): fuse(cat(up(proj_l(x_l)))) = sum_l up((W_l P_l) x_l + W_l b_l).
-
-    Args:
-        head: transformers' `SegformerDecodeHead`.
-        features: four levels, (B, D_l, h_l, w_l).
-        wrap: the width spans 360 degrees.
-    Returns:
-        logits, (B, C, h_1, w_1).
-    """
-    width = head.config.decoder_hidden_size
-    mixed: Tensor | None = None
-    for level, (x, projection) in enumerate(zip(features, head.linear_projections, strict=True)):
-        first = (len(features) - 1 - level) * width  # the head concatenates the deepest level first
-        fuse = head.linear_fuse.weight[:, first : first + width, 0, 0]
-        weight, bias = fuse @ projection.proj.weight, fuse @ projection.proj.bias
-        level_logits = resize(F.conv2d(x, weight[:, :, None, None], bias), features[0].shape[-2:], wrap)
-        mixed = level_logits if mixed is None else mixed + level_logits
-    return head.classifier(head.dropout(head.activation(head.batch_norm(mixed))))
-
-
-def _convolve(conv: nn.Conv2d, x: Tensor, wrap: bool) -> Tensor:
-    """A convolution of transformers' model; with `wrap` its horizontal zeros are the other edge's columns."""
-    rows, columns = (int(pixels) for pixels in conv.padding)
-    if not wrap or columns == 0:
-        return conv(x)
-    x = F.pad(x, (columns, columns, 0, 0), mode="circular")
-    return F.conv2d(x, conv.weight, conv.bias, conv.stride, (rows, 0), conv.dilation, conv.groups)
-
-
-def _mix_ffn(mlp: Any, tokens: Tensor, size: tuple[int, int], wrap: bool) -> Tensor:
-    """Mix-FFN: its depth-wise convolution is the only place where a block sees neighbours and zeros."""
-    x = mlp.fc1(tokens).transpose(1, 2).unflatten(2, size)
-    x = _convolve(mlp.dwconv.dwconv, x, wrap).flatten(2).transpose(1, 2)
-    return mlp.dropout(mlp.fc2(mlp.dropout(mlp.activation_fn(x))))
-
-
-_FEW = 128
-"""Columns up to which resizing by matrices takes less time on a CPU than PyTorch's kernel, most so in bfloat16."""
-
-
-def resize(values: Tensor, size: tuple[int, int] | torch.Size, wrap: bool) -> Tensor:
-    """Bilinear (pixel centres at half-integers); with `wrap` the left and right edge are neighbours.
-
-    Args:
-        values: float (B, D, h, w).
-        size: (H, W).
-    """
-    height, width = int(size[0]), int(size[1])
-    if values.shape[-2:] == (height, width):
-        return values
-    if values.device.type == "cpu" and values.shape[-1] <= _FEW:
-        # What it does to rows and to columns is linear and independent: two products of matrices.
-        rows = _resize_matrix(values.shape[-2], height, False).to(values.dtype)
-        columns = _resize_matrix(values.shape[-1], width, wrap).to(values.dtype)
-        return rows @ (values @ columns.T)
-    return _interpolate(values, (height, width), wrap)
-
-
-@functools.lru_cache(maxsize=64)
-def _resize_matrix(source: int, target: int, wrap: bool) -> Tensor:
-    """Resizing along one axis: float32 (target, source)."""
-    with torch.inference_mode(False):  # a tensor made in inference mode could not take part in training later
-        return _interpolate(torch.eye(source)[None, None], (source, target), wrap)[0, 0].T.contiguous()
-
-
-def _interpolate(values: Tensor, size: tuple[int, int], wrap: bool) -> Tensor:
-    """`resize` by PyTorch's kernel."""
-    height, width = size
-    if not wrap or values.shape[-1] == width:
-        return F.interpolate(values, (height, width), mode="bilinear", align_corners=False)
-    if width % values.shape[-1] == 0:  # the padded columns land on whole columns and are cut off again
-        factor = width // values.shape[-1]
-        padded = F.pad(values, (1, 1, 0, 0), mode="circular")
-        grown = F.interpolate(padded, (height, width + 2 * factor), mode="bilinear", align_corners=False)
-        return grown[..., factor:-factor]
-    tall = F.interpolate(values, (height, values.shape[-1]), mode="bilinear", align_corners=False)
-    position = (torch.arange(width, device=values.device) + 0.5) * (values.shape[-1] / width) - 0.5
-    left = position.floor()
-    part = (position - left).to(values.dtype)
-    left = left.long() % values.shape[-1]
-    return torch.lerp(tall[..., left], tall[..., (left + 1) % values.shape[-1]], part)
-
-
-def new_student(size: str, label_set: LabelSet, init: str | None = None, seed: int = 0) -> Student:
+def new_student(size: str, label_set: LabelSet, init: str | None = None, seed: int = 0, drop: float = 0.0) -> Student:
     """A student before training.
 
     Args:
@@ -204,6 +103,7 @@ def new_student(size: str, label_set: LabelSet, init: str | None = None, seed: i
         label_set: its classes.
         init: "random", or a SegFormer or MiT checkpoint (hub id or folder); None for the size's ImageNet weights.
         seed: of the random weights.
+        drop: share of residual branches that training leaves out at random in the last block, 0..1; fewer before.
     Raises:
         GoodSAMError: the checkpoint cannot be had or is of another size.
     """
@@ -214,6 +114,8 @@ def new_student(size: str, label_set: LabelSet, init: str | None = None, seed: i
         **SIZES[size],
         num_attention_heads=[1, 2, 5, 8],
         decoder_hidden_size=256,
+        drop_path_rate=drop,
+        classifier_dropout_prob=0.0,
         id2label=dict(enumerate(label_set.names)),
         label2id={name: index for index, name in enumerate(label_set.names)},
     )

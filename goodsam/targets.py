@@ -57,6 +57,15 @@ class StoredProbabilities:
     probs: Tensor
     """uint8 (3, h, w), 255 * probability; all 0 where there is no scene."""
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w)."""
+        return self.probs.shape[-2], self.probs.shape[-1]
+
+    def labels(self) -> Tensor:
+        """The largest class of each pixel, uint8 (h, w), 255 where there is no scene."""
+        return torch.where(self.probs[0] > 0, self.classes[0], 255)
+
     def dense(self, number: int) -> tuple[Tensor, Tensor]:
         """All `number` classes, the mass left over spread evenly over those not stored.
 

@@ -1,15 +1,21 @@
 """The one training loop.
 
-One process: `goodsam train PANORAMAS --out RUN` (or `distill`). Several GPUs: `accelerate launch -m goodsam train ...`
-or `torchrun --nproc_per_node N -m goodsam train ...` with the same arguments; `--batch-size` is over all processes. A
-killed training goes on from its last checkpoint when the same command is given again, and its next step has the loss
-that it would have had: what a step draws at random depends on the seed and the step alone.
+    goodsam train PANORAMAS --out RUN                                                 one process
+    accelerate launch --multi_gpu --num_processes 4 -m goodsam train PANORAMAS --out RUN ...        four GPUs
+    torchrun --nnodes 2 --node_rank 0 --master_addr HOST --nproc_per_node 8 -m goodsam train ...    two machines
+
+with the same options as one process: `--batch-size` is over all of them, and the loss of a batch does not depend on how
+it is split. A killed training goes on from its last checkpoint when the same command is given again, and its next step
+has the loss that it would have had: what a step draws at random depends on the seed and the step alone.
 """
 
+import contextlib
+import itertools
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -18,19 +24,18 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from goodsam import targets
+from goodsam.agreement import Choice, hold_back
+from goodsam.average import Average
 from goodsam.card import student_card
 from goodsam.checkpoint import Journal, load_checkpoint, save_checkpoint
-from goodsam.config import RunOptions, TrainOptions, parse_size
+from goodsam.config import RunOptions, TrainOptions
+from goodsam.distiller import Distiller, new_distiller
 from goodsam.errors import GoodSAMError
-from goodsam.images import read_photo
-from goodsam.labels import LabelSet
-from goodsam.loader import Order, Panoramas, Scene
-from goodsam.mka.loss import Batch, Loss, MKALoss
-from goodsam.panorama import geometry_of
+from goodsam.loader import Order, Panoramas, Sample, Scene
+from goodsam.mka.loss import Loss
 from goodsam.progress import Progress, disk, duration, pick_device
 from goodsam.run import Input, Run
-from goodsam.student import STRIDE, Student, new_student, save_student
+from goodsam.student import Student, new_student, save_student
 
 log = logging.getLogger(__name__)
 
@@ -38,22 +43,35 @@ MEASURED_STEPS = 5
 """Steps after which the expected time is said."""
 
 
-class Distiller(nn.Module):
-    """Student and loss in one module, so that both are trained and wrapped for several processes together."""
+@dataclass(frozen=True)
+class Training:
+    """What the loop works on."""
 
-    def __init__(self, student: Student, loss: MKALoss) -> None:
-        super().__init__()
-        self.student, self.loss = student, loss
+    run: Run
+    fingerprint: str
+    """Of this training; a checkpoint with another is not used."""
+    options: TrainOptions
+    accelerator: Accelerator
+    distiller: Distiller
+    optimizer: torch.optim.Optimizer
+    average: Average
+    choice: Choice
 
-    def forward(self, sample: dict[str, Tensor]) -> Loss:
-        """The loss of one batch of whole panoramas."""
-        levels = {int(name[5:]): values for name, values in sample.items() if name.startswith("level")}
-        batch = Batch(sample["images"], sample["ensemble"], sample["assistant"], sample["valid"], levels)
-        return self.loss(self.student(batch.images, wrap=True), batch)
+    def parts(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        parts = {"model": self.distiller, "optimizer": self.optimizer, "average": self.average.student}
+        scaler = {} if self.accelerator.scaler is None else {"scaler": self.accelerator.scaler}  # of fp16
+        return {**parts, "choice": self.choice, **scaler}
 
 
 def train_student(
-    run: Run, inputs: list[Input], scene: Scene, options: RunOptions, fingerprint: str, progress: Progress
+    run: Run,
+    inputs: list[Input],
+    scene: Scene,
+    options: RunOptions,
+    fingerprint: str,
+    progress: Progress,
+    start: str | None,
 ) -> dict[str, Any]:
     """Train the student on the targets of a run and write `RUN/student`.
 
@@ -64,6 +82,7 @@ def train_student(
         options: of student, loss and training.
         fingerprint: of this training; a checkpoint with another is not used.
         progress: shows steps and loss.
+        start: what the student starts from, as `--init` takes it.
     Returns:
         facts for `train.json`.
     """
@@ -71,125 +90,191 @@ def train_student(
     on_cpu = pick_device(options.machine.device).type == "cpu"
     precision = resolve_precision(options)
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
-    student = new_student(options.student.student, scene.label_set, options.student.init, training.seed)
-    module: nn.Module = Distiller(student, MKALoss(options.loss, student.channels, _levels(run, inputs)))
+    check_split(training, accelerator.num_processes)
+    seen, held_back = hold_back(inputs, training.held_back, training.seed)
+    student = new_student(options.student.student, scene.label_set, start, training.seed, training.drop)
+    panoramas = Panoramas(run, seen, scene, options.level)
+    distiller = new_distiller(student, run, seen, scene, options, accelerator.device)
     if accelerator.num_processes > 1 and not on_cpu:
-        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    module.to(accelerator.device)  # before the optimiser, so that a checkpoint's moments land beside their parameters
-    optimizer = torch.optim.AdamW(parameter_groups(module, training.weight_decay), lr=training.learning_rate)
-    first = load_checkpoint(run.train, fingerprint, module, optimizer)
-    log.info("train: %s", _outlook(student, len(inputs), scene, training, first, accelerator))
-    order = Order(len(inputs), training, first, accelerator.process_index, accelerator.num_processes)
-    loader = DataLoader(Panoramas(run, inputs, scene), batch_sampler=order, num_workers=training.workers)
-    start = time.perf_counter()
-    fit(run, fingerprint, accelerator, module, optimizer, progress.track(loader, len(order), "train"), training, first)
-    seconds = time.perf_counter() - start
+        distiller = nn.SyncBatchNorm.convert_sync_batchnorm(distiller)
+    # Before there is an optimiser, so that a checkpoint's moments land beside their parameters.
+    distiller.to(accelerator.device)
+    optimizer = torch.optim.AdamW(parameter_groups(distiller, training.weight_decay), lr=training.learning_rate)
+    average, choice = Average(distiller.student, training.average), Choice(run, held_back, scene, accelerator)
+    made = Training(run, fingerprint, training, accelerator, distiller, optimizer, average, choice)
+    first = load_checkpoint(run.train, fingerprint, **made.parts())
+    log.info("train: %s", _outlook(made, len(seen), len(held_back), scene, first))
+    order = Order(len(seen), training, first, accelerator.process_index, accelerator.num_processes)
+    loader = DataLoader(
+        panoramas,
+        batch_sampler=order,
+        num_workers=training.workers,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    fit(made, progress.track(_grouped(loader, training.accumulate), training.steps - first, "train"), first)
+    agreed = choice.finish(average.student)
     if accelerator.is_main_process:
-        card = student_card(run, scene.label_set, scene.size)
-        save_student(student.cpu(), run.student, scene.size, scene.vfov, card)
+        best = average.student.cpu()
+        facts = asdict(agreed) if agreed is not None else None
+        card = student_card(run, scene.label_set, scene.size, facts, scene.vfov)
+        save_student(best, run.student, scene.size, scene.vfov, card)
     accelerator.wait_for_everyone()
-    done = training.steps - first
-    rate = done * training.batch_size / max(seconds, 1e-9)
-    log.info("train: %d steps in %s (%.2f images/s).", done, duration(seconds), rate)
-    return {"steps": training.steps, "panoramas": len(inputs)}
+    found = {} if agreed is None else {"agreement": asdict(agreed)}
+    return {"steps": training.steps, "panoramas": len(seen), "held_back": len(held_back), **found}
 
 
-def fit(
-    run: Run,
-    fingerprint: str,
-    accelerator: Accelerator,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Iterable[dict[str, Tensor]],
-    options: TrainOptions,
-    first: int,
-) -> None:
+def fit(training: Training, batches: Iterable[list[Sample]], first: int) -> None:
     """The loop: one optimiser step per batch, from step `first`; checkpoints and journal by the main process."""
-    distiller, optimizer = accelerator.prepare(module.train(), optimizer)
-    journal = Journal(run.train, first) if accelerator.is_main_process else None
-    start = time.perf_counter()
-    for step, sample in enumerate(batches, first):
-        set_seed(options.seed * 65_537 + step + accelerator.process_index)  # dropout: a function of seed and step
+    options, accelerator, choice = training.options, training.accelerator, training.choice
+    if options.compile:
+        training.distiller.compile()
+    distiller, optimizer = accelerator.prepare(_training_mode(training.distiller, options), training.optimizer)
+    journal = Journal(training.run.train, first) if accelerator.is_main_process else None
+    waiting, start, step = Waiting(batches), time.perf_counter(), first - 1
+    for step, parts in enumerate(waiting, first):
+        rate = learning_rate(step, options)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, options)
-        loss: Loss = distiller({name: values.to(accelerator.device) for name, values in sample.items()})
-        if not torch.isfinite(loss.total):
-            raise GoodSAMError(f"train: the loss is {loss.total.item()} at step {step}; try a lower --learning-rate.")
-        accelerator.backward(loss.total)
-        accelerator.clip_grad_norm_(distiller.parameters(), options.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+            group["lr"] = rate
+        values = one_step(accelerator, distiller, optimizer, parts, options, step)
+        training.average.update(training.distiller.student, step)
+        seconds = time.perf_counter() - start
+        if step - first + 1 == MEASURED_STEPS:
+            left, each = options.steps - step - 1, seconds / MEASURED_STEPS
+            log.info("train: about %s for the other %d steps (%.2f s each).", duration(left * each), left, each)
+        if (step + 1) % _validate_every(options) == 0 or step + 1 == options.steps:
+            values |= choice.look(training.average.student, step)
         if journal is not None:
-            seconds = time.perf_counter() - start
-            journal.write(step, loss, learning_rate(step, options), seconds)
-            if step - first + 1 == MEASURED_STEPS:
-                left, each = options.steps - step - 1, seconds / MEASURED_STEPS
-                log.info("train: about %s for the other %d steps (%.2f s each).", duration(left * each), left, each)
-            if (step + 1) % options.checkpoint_every == 0 or step + 1 == options.steps:
-                state = accelerator.unwrap_model(distiller).state_dict()
-                save_checkpoint(run.train, fingerprint, state, optimizer.state_dict(), step + 1)
-                log.info("train: step %d of %d, loss %.3f.", step + 1, options.steps, loss.total.item())
+            journal.write(step, values | {"learning_rate": rate}, seconds)
+        if (step + 1) % options.checkpoint_every == 0 or step + 1 == options.steps:
+            if accelerator.is_main_process:
+                save_checkpoint(training.run.train, training.fingerprint, step + 1, **training.parts())
+            log.info("train: step %d of %d, loss %.3f.", step + 1, options.steps, values["loss"])
+        if options.patience and choice.stale >= options.patience:
+            log.info("train: no better student in %d looks; stops after step %d.", choice.stale, step + 1)
+            break
+    seconds = max(time.perf_counter() - start, 1e-9)
+    rate, share = (step + 1 - first) * options.batch_size / seconds, waiting.seconds / seconds
+    log.info(
+        "train: %d steps in %s (%.2f panoramas/s, %.0f %% of the time waiting for data).",
+        step + 1 - first, duration(seconds), rate, 100 * share,
+    )  # fmt: skip
     accelerator.wait_for_everyone()
 
 
-def look_at(inputs: list[Input], options: RunOptions, run: Run) -> Scene:
-    """Size, field of view and classes of a training.
+def one_step(
+    accelerator: Accelerator,
+    distiller: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    parts: list[Sample],
+    options: TrainOptions,
+    step: int,
+) -> dict[str, float]:
+    """One step of the optimiser on a batch in one or several parts; its losses, means over parts and processes.
 
     Raises:
-        GoodSAMError: a `--train-size` that cannot wrap.
+        GoodSAMError: the loss is not finite.
     """
-    pixels = read_photo(inputs[0].path)
-    geometry = geometry_of((pixels.shape[0], pixels.shape[1]), options.input.vfov, options.input.horizon)
-    given = options.train.train_size
-    size = parse_size(given, "--train-size") if given is not None else (geometry.height, _near(geometry.width))
-    if size[0] < STRIDE:
-        raise GoodSAMError(f"--train-size {size[0]}x{size[1]}: the height must be at least {STRIDE}.")
-    if size[1] % STRIDE:
+    losses: list[Tensor] = []
+    names: list[str] = []
+    for number, sample in enumerate(parts):
+        # Dropout: a function of seed, step and part.
+        set_seed(options.seed * 65_537 + step * 1009 + number * accelerator.num_processes + accelerator.process_index)
+        # Gradients are exchanged once, with the last part.
+        last = number == len(parts) - 1
+        with contextlib.nullcontext() if last else accelerator.no_sync(distiller):
+            loss: Loss = distiller(_moved(sample, accelerator.device))
+            accelerator.backward(loss.total / len(parts))
+        names = ["loss", *loss.terms]
+        losses.append(torch.stack([loss.total.detach(), *(value.detach() for value in loss.terms.values())]))
+    mean = accelerator.reduce(torch.stack(losses).mean(0), reduction="mean").tolist()
+    if not math.isfinite(mean[0]):
+        raise GoodSAMError(f"train: the loss is {mean[0]} at step {step}; try a lower --learning-rate.")
+    accelerator.clip_grad_norm_(distiller.parameters(), options.clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return dict(zip(names, mean, strict=True))
+
+
+def _moved(sample: Sample, device: torch.device) -> Sample:
+    return {
+        part: {name: values.to(device, non_blocking=True) for name, values in maps.items()}
+        for part, maps in sample.items()
+    }
+
+
+def _training_mode(distiller: Distiller, options: TrainOptions) -> Distiller:
+    distiller.train()
+    if options.frozen_norm:
+        for module in distiller.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+    return distiller
+
+
+class Waiting:
+    """Iterates, adding up the time that it takes to get the items."""
+
+    def __init__(self, items: Iterable[list[Sample]]) -> None:
+        self._items, self.seconds = items, 0.0
+
+    def __iter__(self) -> Iterator[list[Sample]]:
+        items = iter(self._items)
+        while True:
+            start = time.perf_counter()
+            item = next(items, None)
+            self.seconds += time.perf_counter() - start
+            if item is None:
+                return
+            yield item
+
+
+def _grouped(loader: Iterable[Sample], number: int) -> Iterator[list[Sample]]:
+    """Lists of `number` parts of a batch."""
+    parts = iter(loader)
+    while group := list(itertools.islice(parts, number)):
+        yield group
+
+
+def check_split(options: TrainOptions, processes: int) -> None:
+    """Make sure that every process has as many panoramas in every part of a batch.
+
+    Raises:
+        GoodSAMError: it cannot be; with a batch size that can.
+    """
+    split = processes * options.accumulate
+    if options.accumulate < 1 or options.batch_size % split:
+        near = max(1, round(options.batch_size / max(1, split))) * max(1, split)
         raise GoodSAMError(
-            f"--train-size {size[0]}x{size[1]}: the width must be a multiple of {STRIDE} so that it can wrap; "
-            f"{_near(size[1])} would be right."
+            f"--batch-size {options.batch_size}: cannot be split evenly over {processes} process(es) and --accumulate "
+            f"{options.accumulate}; {near} can."
         )
-    natural = geometry.scaled(size[1]).height
-    if abs(natural - size[0]) > 0.02 * natural + 1:
-        log.warning("train: %dx%d stretches the panoramas; %dx%d would keep their shape.", *size, natural, size[1])
-    made_with = run.record("label")["made_with"]
-    colors = tuple((int(red), int(green), int(blue)) for red, green, blue in made_with["colors"])
-    return Scene(size, geometry.vfov, LabelSet(made_with["label_set"], tuple(made_with["classes"]), colors))
 
 
-def _near(width: int) -> int:
-    return max(STRIDE, round(width / STRIDE) * STRIDE)
-
-
-def _levels(run: Run, inputs: list[Input]) -> dict[int, int]:
-    """Stored feature levels and their channels; {} where the run has none."""
-    path = run.file("features", inputs[0].stem)
-    return {level: len(values) for level, values in targets.read_features(path).items()} if path.exists() else {}
+def _validate_every(options: TrainOptions) -> int:
+    return options.validate_every or max(1, options.steps // 10)
 
 
 def resolve_precision(options: RunOptions) -> str:
-    """ "fp32", "bf16" or "fp16": what `--precision auto` comes to on the device."""
-    asked = options.train.precision
-    if asked != "auto":
-        return asked
-    on_cuda = pick_device(options.machine.device).type == "cuda"
-    has_bf16 = torch.cuda.is_bf16_supported() if on_cuda else _cpu_has_bf16(options)
-    return "bf16" if has_bf16 else "fp32"
+    """fp32, bf16 or fp16: what `--precision auto` comes to here.
 
-
-def _cpu_has_bf16(options: RunOptions) -> bool:
-    """Whether this is a CPU with instructions for bfloat16, on which a step takes less time."""
-    known = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # private: may go
-    return pick_device(options.machine.device).type == "cpu" and bool(known())
+    On CPUs with bfloat16 instructions products of matrices take half the time or less; on others bfloat16 is emulated
+    and slower than float32.
+    """
+    if options.train.precision != "auto":
+        return options.train.precision
+    kind = pick_device(options.machine.device).type
+    on_gpu = kind == "cuda" and torch.cuda.is_bf16_supported()
+    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # private: there is no public way to ask
+    on_cpu = kind == "cpu" and known is not None and known()
+    return "bf16" if on_gpu or on_cpu else "fp32"
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and kernels decay, biases and normalisation do not."""
-    parameters = [item for item in module.parameters() if item.requires_grad]
-    return [
-        {"params": [item for item in parameters if item.ndim > 1], "weight_decay": weight_decay},
-        {"params": [item for item in parameters if item.ndim <= 1], "weight_decay": 0.0},
-    ]
+    """Weight decay on matrices and kernels alone, as is usual: not on biases and normalisation."""
+    parameters = [value for value in module.parameters() if value.requires_grad]
+    decayed = [value for value in parameters if value.ndim > 1]
+    others = [value for value in parameters if value.ndim <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def learning_rate(step: int, options: TrainOptions) -> float:
@@ -201,15 +286,16 @@ def learning_rate(step: int, options: TrainOptions) -> float:
     return options.learning_rate * 0.5 * (1 + math.cos(math.pi * part))
 
 
-def _outlook(
-    student: Student, number: int, scene: Scene, options: TrainOptions, step: int, accelerator: Accelerator
-) -> str:
+def _outlook(training: Training, number: int, held_back: int, scene: Scene, step: int) -> str:
+    options, accelerator = training.options, training.accelerator
+    student: Student = training.average.student
     parameters = sum(item.numel() for item in student.parameters())
     where = (
         f"{accelerator.device}, {accelerator.num_processes} process(es), {accelerator.mixed_precision} mixed precision"
     )
     text = (
-        f"student of {parameters / 1e6:.1f} M parameters, {number} panoramas at {scene.size[0]}x{scene.size[1]}, "
-        f"{options.steps} steps of {options.batch_size} on {where}, about {disk(16 * parameters)} of disk"
-    )  # float32 student, and a checkpoint with two moments of each parameter
+        f"student of {parameters / 1e6:.1f} M parameters, {number} panoramas at {scene.size[0]}x{scene.size[1]} and "
+        f"{held_back} held back, {options.steps} steps of {options.batch_size} on {where}, about "
+        f"{disk(24 * parameters)} of disk"
+    )  # float32 student, the best so far, and a checkpoint with average and two moments of each parameter
     return f"{text}; goes on from step {step}." if step else f"{text}."

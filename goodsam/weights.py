@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import torch
 import yaml
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError
 
 from goodsam import files
@@ -25,6 +27,8 @@ KNOWN_LICENCES = {
     "facebook/mask2former-swin": "MIT code; weights trained on data with terms of its own (Cityscapes: non-commercial)",
 }
 
+INHERITED = "inherited_licences"
+"""Key in the header of a student's card: the licences of the weights that it was made from, a list."""
 STREET = "street"
 """Name of the bundled models of the street world, for `--sam`, `--assistant`, `--init` and as a student."""
 _ASSETS = Path(__file__).parent / "assets"
@@ -73,7 +77,7 @@ def resolve(name: str, option: str) -> Path:
                 f"{option} {name}: the folder has no config.json; give a model folder in Hugging Face format."
             )
         return folder
-    if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+    if folder.exists() or not is_hub_id(name):
         raise GoodSAMError(f"{option} {name}: no such folder, and not a Hugging Face id of the form OWNER/NAME.")
     try:
         found = Path(snapshot_download(name, allow_patterns=["*.json", "merges.txt", "*.safetensors", "README.md"]))
@@ -85,6 +89,15 @@ def resolve(name: str, option: str) -> Path:
             "Check the spelling and the connection, or download the model elsewhere and give its folder."
         ) from error
     return found
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form OWNER/NAME that models have on the Hugging Face hub."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
 
 
 def load_model(loader: Callable[..., T], folder: Path, option: str, **options: Any) -> T:
@@ -126,6 +139,8 @@ def licence_of(name: str, folder: Path) -> str:
         if text.startswith("---"):
             try:
                 header = yaml.safe_load(text.split("---")[1]) or {}
+                if isinstance(header.get(INHERITED), list):
+                    return "; ".join(map(str, header[INHERITED])) or "unknown"
                 return str(header.get("license_name") or header.get("license") or "unknown")
             except (yaml.YAMLError, AttributeError):
                 return "unknown"

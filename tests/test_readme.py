@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import tiny
 import yaml
+from hubs import offline_hub
+from huggingface_hub import snapshot_download
 from PIL import Image
 from transformers import (
     SamConfig,
@@ -78,7 +80,12 @@ def desk(tmp_path: Path, hub: dict[str, Path], monkeypatch: pytest.MonkeyPatch) 
     shutil.copytree(hub["nvidia/segformer-b5-finetuned-cityscapes-1024-1024"], tmp_path / "YOUR_SEGMENTER")
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("goodsam.weights.snapshot_download", lambda name, **_: str(hub[name]))
+    offline_hub(tmp_path / "cache", monkeypatch)
+
+    def fetch(name: str, **options: object) -> str:
+        return str(hub[name]) if name in hub else snapshot_download(name, **options)
+
+    monkeypatch.setattr("goodsam.weights.snapshot_download", fetch)
     return tmp_path
 
 
@@ -154,6 +161,8 @@ def test_the_commands_that_build_on_each_other(desk: Path, monkeypatch: pytest.M
     run(next(line for line in GOODSAM if "--sam regions" in line), monkeypatch)
     shutil.rmtree(desk / "LABELS_OUT", ignore_errors=True)
     for line in GOODSAM:
+        if line.startswith("goodsam push"):
+            run(line, monkeypatch)
         if line.startswith("goodsam predict"):
             run(line.replace("--out LABELS", "--out LABELS_OUT"), monkeypatch)
         if line.startswith("goodsam evaluate") and "folder:" in line:
@@ -161,6 +170,7 @@ def test_the_commands_that_build_on_each_other(desk: Path, monkeypatch: pytest.M
         if line.startswith("goodsam inspect"):
             run(line.replace("PANORAMA", "pano01"), monkeypatch)
     assert (desk / "RUN" / "inspect" / "pano01.jpg").exists()
+    assert (desk / "cache" / "models--USER--NAME" / "refs" / "main").exists()
     assert (desk / "LABELS_OUT" / "labels" / "pano00.png").exists()
     assert (desk / "LABELS_OUT" / "overlay" / "pano00.jpg").exists()
     assert (desk / "LABELS_OUT" / "shares.csv").read_text().startswith("image,road,sky,building,vegetation\n")

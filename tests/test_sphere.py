@@ -107,3 +107,68 @@ def test_hann_copies_sum_to_one() -> None:
     x = torch.linspace(-50, 50, 101, dtype=torch.float64)
     total = sum(sphere.hann((x - 7.0 * copy).abs(), 7.0) for copy in range(-10, 11))
     torch.testing.assert_close(total, torch.ones_like(x))
+
+
+def slow_position(
+    size: tuple[int, int], vfov: float, horizon: float, pitch: float, roll: float, row: int, column: int
+) -> tuple[float, float]:
+    """Row and column that the pixel of a tilted image has in the level one: two rotation matrices, one pixel."""
+    p, r = math.radians(pitch), math.radians(roll)
+    about_ahead = np.array([[math.cos(r), math.sin(r), 0], [-math.sin(r), math.cos(r), 0], [0, 0, 1]])
+    about_right = np.array([[1, 0, 0], [0, math.cos(p), math.sin(p)], [0, -math.sin(p), math.cos(p)]])
+    up = math.radians((horizon - row - 0.5) / size[0] * vfov)
+    yaw = math.radians((column + 0.5) / size[1] * 360 - 180)
+    ray = np.array([math.cos(up) * math.sin(yaw), math.sin(up), math.cos(up) * math.cos(yaw)])
+    x, y, z = about_right @ about_ahead @ ray
+    up, yaw = math.degrees(math.atan2(y, math.hypot(x, z))), math.degrees(math.atan2(x, z))
+    return horizon - up / vfov * size[0], (yaw + 180) / 360 * size[1]
+
+
+@pytest.mark.parametrize(
+    ("size", "vfov", "horizon"), [((8, 16), 180.0, 4.0), ((6, 20), 70.0, 3.0), ((5, 12), 60.0, 1.5)]
+)
+@pytest.mark.parametrize(("pitch", "roll"), [(0, 0), (5, 0), (0, -7), (-4, 3), (70, 120)])
+@pytest.mark.parametrize("window", [None, (0, 0, 4, 8), (2, 7, 3, 11)])
+def test_tilted_positions_equal_pixels_turned_one_by_one(
+    size: tuple[int, int],
+    vfov: float,
+    horizon: float,
+    pitch: float,
+    roll: float,
+    window: tuple[int, int, int, int] | None,
+) -> None:
+    rows, columns = sphere.tilted_positions(size, vfov, horizon, pitch, roll, window)
+    top, left, height, width = window or (0, 0, *size)
+    assert rows.shape == columns.shape == (height, width)
+    assert rows.dtype == columns.dtype == torch.float64
+    assert ((columns >= 0) & (columns <= size[1])).all()
+    for row in range(height):
+        for column in range(width):
+            expected = slow_position(size, vfov, horizon, pitch, roll, top + row, left + column)
+            assert float(rows[row, column]) == pytest.approx(expected[0], abs=1e-6)  # arcsine beside the poles
+            around = (float(columns[row, column]) - expected[1] + size[1] / 2) % size[1] - size[1] / 2
+            assert around == pytest.approx(0, abs=1e-9)
+
+
+def test_without_a_tilt_every_pixel_stays() -> None:
+    rows, columns = sphere.tilted_positions((6, 10), 108.0, 2.0, 0, 0)
+    torch.testing.assert_close(rows, (torch.arange(6, dtype=torch.float64) + 0.5)[:, None].expand(6, 10))
+    torch.testing.assert_close(columns, (torch.arange(10, dtype=torch.float64) + 0.5).expand(6, 10))
+
+
+def test_pitch_looks_up_ahead_and_roll_takes_the_right_side_down() -> None:
+    size, ahead, right = (181, 361), (90, 180), (90, 270)  # a degree per pixel, or nearly; the middle pixel looks ahead
+    pitched, rolled = (sphere.tilted_positions(size, 181.0, 90.5, *angles)[0] for angles in ((10, 0), (0, 10)))
+    assert float(pitched[ahead]) == pytest.approx(80.5)
+    assert float(rolled[ahead]) == pytest.approx(90.5)
+    assert float(pitched[right]) == pytest.approx(90.5, abs=0.1)
+    assert float(rolled[right]) == pytest.approx(100.5, abs=0.1)
+
+
+@pytest.mark.parametrize("row", [0, 1, 60, 2047, 4030, 4095])
+def test_tilted_positions_are_exact_to_the_hundredth_pixel_at_8192(row: int) -> None:
+    rows, columns = sphere.tilted_positions((4096, 8192), 180.0, 2048.0, 1.3, -2.1, (row, 0, 1, 8192))
+    for column in range(0, 8192, 129):
+        expected = slow_position((4096, 8192), 180.0, 2048.0, 1.3, -2.1, row, column)
+        assert float(rows[0, column]) == pytest.approx(expected[0], abs=1e-3)
+        assert float(columns[0, column]) == pytest.approx(expected[1], abs=1e-3)

@@ -16,6 +16,7 @@ from transformers import (
 
 from goodsam.errors import GoodSAMError
 from goodsam.labels import LABEL_SETS, LabelSet
+from goodsam.segformer import _wrapped
 from goodsam.student import (
     SIZES,
     Student,
@@ -126,6 +127,72 @@ def test_gradients_reach_every_weight_and_equal_those_of_transformers() -> None:
         torch.testing.assert_close(ours, theirs, atol=1e-3 * scale + 1e-6, rtol=1e-3, msg=name)
 
 
+def gradients(built: Student, values: torch.Tensor, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+    weight = torch.linspace(-1, 1, logits.numel(), dtype=logits.dtype).reshape(logits.shape)
+    names, parameters = zip(*built.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad((logits.square() * weight).sum(), parameters), strict=True))
+
+
+def double(seed: int, frozen: bool) -> Student:
+    """In float64, where rounding hides nothing; in training nothing is dropped at random."""
+    built = shaken(new_student("t", CLASSES, "random"), seed).double().train(not frozen)
+    for module in built.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        elif hasattr(module, "drop_prob"):
+            module.drop_prob = 0.0
+    return built
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_training_equals_that_of_transformers(frozen: bool) -> None:
+    """Also where heights leave a remainder when keys are reduced, and with the batch norm's statistics of the batch."""
+    ours, theirs = double(1, frozen), double(1, frozen)
+    values = images(49, 72, number=2).double()
+    logits, expected = ours(values).logits, plain_logits(theirs.model, values)
+    torch.testing.assert_close(logits, expected, atol=1e-9, rtol=1e-9)
+    found, wanted = gradients(ours, values, logits), gradients(theirs, values, expected)
+    scale = max(float(value.abs().max()) for value in wanted.values())
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, atol=1e-10 * scale, rtol=1e-8, msg=name)
+    for name, value in theirs.model.decode_head.batch_norm.named_buffers():
+        torch.testing.assert_close(ours.model.decode_head.batch_norm.get_buffer(name), value, msg=name)
+
+
+def test_attention_of_one_image_is_cut_for_threads_with_equal_results() -> None:
+    built = double(2, frozen=True)
+    values = images(64, 64).double()
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for number in (1, 4):
+            torch.set_num_threads(number)
+            logits = built(values, wrap=True).logits
+            results.append((logits.detach(), gradients(built, values, logits)))
+    finally:
+        torch.set_num_threads(threads)
+    (one, one_gradients), (four, four_gradients) = results
+    torch.testing.assert_close(four, one, atol=1e-10, rtol=1e-10)
+    scale = max(float(value.abs().max()) for value in one_gradients.values())
+    for name, value in one_gradients.items():
+        torch.testing.assert_close(four_gradients[name], value, atol=1e-10 * scale, rtol=1e-8, msg=name)
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_a_step_in_bfloat16_is_near_that_in_float32(wrap: bool) -> None:
+    built = shaken(new_student("t", CLASSES, "random"), seed=4)
+    values = images(64, 96)
+    exact = built(values, wrap).logits.detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        for training in (False, True):
+            logits = built.train(training)(values, wrap).logits
+            assert logits.dtype == torch.bfloat16
+            logits.float().square().mean().backward()
+            if not training:
+                assert (logits.float() - exact).abs().mean() < 0.1 * exact.std()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in built.parameters())
+
+
 # --- wrapping -----------------------------------------------------------------------------------------------------
 
 
@@ -189,6 +256,65 @@ def test_the_first_convolution_equals_a_padded_one(student: Student, wrap: bool)
 def test_a_width_that_does_not_wrap_is_refused_with_one_that_does(student: Student, width: int, right: int) -> None:
     with pytest.raises(ValueError, match=f"width {width} does not wrap: give a multiple of 32, such as {right}$"):
         student(images(32, width), wrap=True)
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_wrapped_columns_equal_circular_padding(columns: int, layout: torch.memory_format) -> None:
+    values = torch.randn(2, 3, 4, 5, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    padded = _wrapped(values, columns)
+    assert torch.equal(padded, F.pad(values, (columns, columns, 0, 0), mode="circular"))
+    assert padded.is_contiguous(memory_format=layout)
+    assert torch.autograd.gradcheck(lambda x: _wrapped(x, columns), values)
+    with torch.inference_mode():
+        assert torch.equal(_wrapped(values, columns), padded)
+
+
+def test_one_column_wraps_onto_itself() -> None:
+    values = torch.randn(1, 2, 3, 1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: _wrapped(x, 1), values)
+
+
+@pytest.mark.parametrize("width", [96, 1056])
+def test_gradients_with_wrapping_equal_those_of_circular_padding(width: int) -> None:
+    built = double(5, frozen=False)
+    values = images(33, width).double()
+    logits = built(values, wrap=True).logits
+    mean, std = torch.tensor(IMAGENET_MEAN).reshape(1, 3, 1, 1), torch.tensor(IMAGENET_STD).reshape(1, 3, 1, 1)
+    expected = slow_wrapped_logits(built.model, (values - mean) / std)
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)  # matrices of resizing are made in float32
+    found, wanted = gradients(built, values, logits), gradients(built, values, expected)
+    scale = max(float(value.abs().max()) for value in wanted.values())
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5 * scale, rtol=1e-5, msg=name)
+
+
+def slow_wrapped_logits(model: SegformerForSemanticSegmentation, x: torch.Tensor) -> torch.Tensor:
+    def circular(conv: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        rows, columns = conv.padding
+        x = F.pad(F.pad(x, (columns, columns, 0, 0), mode="circular"), (0, 0, rows, rows))
+        return F.conv2d(x, conv.weight, conv.bias, conv.stride, groups=conv.groups)
+
+    levels = []
+    for stage in model.segformer.stages:
+        x = circular(stage.patch_embeddings.proj, x)
+        height, width = x.shape[-2:]
+        tokens = stage.patch_embeddings.layer_norm(x.flatten(2).transpose(1, 2))
+        for block in stage.blocks:
+            tokens = tokens + block.attention(block.layernorm_before(tokens), height, width)[0]
+            grown = block.mlp.fc1(block.layernorm_after(tokens)).transpose(1, 2).unflatten(2, (height, width))
+            grown = circular(block.mlp.dwconv.dwconv, grown).flatten(2).transpose(1, 2)
+            tokens = tokens + block.mlp.fc2(F.gelu(grown))
+        x = stage.layer_norm(tokens).transpose(1, 2).unflatten(2, (height, width))
+        levels.append(x)
+    head, (height, width) = model.decode_head, levels[0].shape[-2:]
+    grown_levels = []
+    for level, projection in zip(levels, head.linear_projections, strict=True):
+        projected = projection.proj(level.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, level.shape[-2:])
+        three = F.interpolate(projected.repeat(1, 1, 1, 3), (height, 3 * width), mode="bilinear")
+        grown_levels.append(three[..., width : 2 * width])
+    mixed = head.batch_norm(head.linear_fuse(torch.cat(grown_levels[::-1], 1)))
+    return head.classifier(mixed.relu())
 
 
 # --- resize -------------------------------------------------------------------------------------------------------

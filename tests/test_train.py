@@ -6,16 +6,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
+from accelerate import Accelerator
 
-from goodsam import pipeline
+from goodsam import agreement, files, pipeline
+from goodsam.agreement import Agreement
 from goodsam.config import TrainOptions, run_options
 from goodsam.errors import GoodSAMError
-from goodsam.loader import Order
+from goodsam.loader import look_at
 from goodsam.progress import Silent
-from goodsam.train import learning_rate, resolve_precision
+from goodsam.run import Input, Run
+from goodsam.student import load_student, resize
+from goodsam.targets import read_probabilities
+from goodsam.train import check_split, learning_rate, resolve_precision
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +93,76 @@ def test_the_student_learns(labelled: Path) -> None:
     assert last < 0.7 * first
 
 
-def test_every_epoch_sees_every_panorama_once_and_processes_share_a_batch() -> None:
-    options = TrainOptions(steps=6, batch_size=4, seed=3)
-    batches = list(Order(8, options, 0, 0, 1))
-    assert sorted(index for batch in batches[:2] for index, _ in batch) == list(range(8))
-    assert batches[0] != batches[2]
-    assert len({seed for batch in batches for _, seed in batch}) == 24
-    assert list(Order(8, options, 4, 0, 1)) == batches[4:]
-    halves = [list(Order(8, options, 0, process, 2)) for process in range(2)]
-    for whole, first, second in zip(batches, *halves, strict=True):
-        assert sorted(whole) == sorted(first + second)
+@pytest.mark.parametrize(
+    ("size", "accumulate", "processes", "near"), [(3, 1, 2, 4), (4, 3, 1, 3), (2, 2, 2, 4), (1, 0, 1, 1)]
+)
+def test_a_batch_that_cannot_be_split_is_refused(size: int, accumulate: int, processes: int, near: int) -> None:
+    with pytest.raises(GoodSAMError, match=rf"--batch-size {size}: cannot be split evenly .*; {near} can"):
+        check_split(TrainOptions(batch_size=size, accumulate=accumulate), processes)
+
+
+def test_the_best_student_of_those_looked_at_is_kept(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agreement with panoramas held back decides, whatever the last step gave."""
+    found = iter([0.3, 0.6, 0.5, 0.4])
+    weights: list[torch.Tensor] = []
+
+    def looked(student: Any, run: Any, inputs: list[Any], *_: Any) -> Agreement:
+        assert len(inputs) == 1
+        weights.append(student.state_dict()["model.decode_head.classifier.weight"].clone())
+        return Agreement(next(found), 0.9, 1)
+
+    monkeypatch.setattr(agreement, "agreement", looked)
+    entries = train(labelled, given(labelled, seed=8, held_back=0.25, validate_every=2, learning_rate=1e-2))
+    assert [(step, entry["agreement"]) for step, entry in entries.items() if "agreement" in entry] == [
+        (1, 0.3), (3, 0.6), (5, 0.5), (7, 0.4),
+    ]  # fmt: skip
+    student = load_student(labelled / "RUN" / "student")
+    assert torch.equal(student.model.decode_head.classifier.weight, weights[1])
+    assert not torch.equal(student.model.decode_head.classifier.weight, weights[3])
+    record = json.loads((labelled / "RUN" / "train.json").read_text())
+    assert record["agreement"] == {"miou": 0.6, "pixel_accuracy": 0.9, "panoramas": 1}
+    assert (record["panoramas"], record["held_back"]) == (3, 1)
+
+
+def test_training_stops_when_the_student_gets_no_better(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter([0.5, 0.4, 0.3])
+    monkeypatch.setattr(agreement, "agreement", lambda *_: Agreement(next(found), 0.9, 1))
+    entries = train(labelled, given(labelled, seed=9, held_back=0.25, validate_every=1, patience=2))
+    assert list(entries) == [0, 1, 2]
+
+
+def test_agreement_is_what_evaluate_says_of_the_ensembles_labels(labelled: Path) -> None:
+    options = given(labelled, seed=10, steps=12, learning_rate=3e-3)
+    train(labelled, options)
+    run = Run(labelled / "RUN")
+    inputs = run.take_inputs(files.list_images(labelled / "photos"))
+    scene = look_at(inputs, options, run)
+    student = load_student(run.student)
+    said = agreement.agreement(student, run, inputs, scene, Accelerator(cpu=True))
+    confusion = np.zeros((4, 5), dtype=np.int64)
+    for item in inputs:
+        image = torch.from_numpy(tiny.panorama(int(item.stem[-2:]))).permute(2, 0, 1)[None] / 255
+        with torch.no_grad():
+            logits = resize(student(image, wrap=True).logits, (48, 256), True)[0]
+        wanted = read_probabilities(run.file("ensemble", item.stem)).classes[0]
+        for mine, theirs in zip(logits.argmax(0).flatten().tolist(), wanted.flatten().tolist(), strict=True):
+            confusion[theirs, mine] += 1
+    hit = np.diag(confusion)
+    with np.errstate(invalid="ignore"):
+        ious = hit / (confusion.sum(1) + confusion[:, :4].sum(0) - hit)
+    assert said.miou == pytest.approx(np.nanmean(ious[confusion.sum(1) > 0]))
+    assert said.pixel_accuracy == pytest.approx(hit.sum() / confusion.sum())
+    assert 0.3 < said.pixel_accuracy < 1
+
+
+def test_few_panoramas_hold_none_back_and_many_at_most_sixteen() -> None:
+    inputs = [Input(f"{n:04d}", Path(), "") for n in range(1000)]
+    assert agreement.hold_back(inputs[:19], 0.05, 0) == (inputs[:19], [])
+    seen, held_back = agreement.hold_back(inputs[:40], 0.05, 0)
+    assert (len(seen), len(held_back)) == (38, 2)
+    assert sorted(seen + held_back, key=lambda item: item.stem) == inputs[:40]
+    assert len(agreement.hold_back(inputs, 0.05, 0)[1]) == 16
+    assert agreement.hold_back(inputs, 0.05, 1) != agreement.hold_back(inputs, 0.05, 0)
 
 
 def test_learning_rate_rises_then_falls_to_zero() -> None:

@@ -211,16 +211,17 @@ def adapt_assistant(
         progress: shows steps.
     """
     model, steps = adapter.assistant.model, adapter.options.adapt_steps
-    first = load_checkpoint(folder, fingerprint, model, adapter.optimizer)
+    first = load_checkpoint(folder, fingerprint, model=model, optimizer=adapter.optimizer)
     journal, start = Journal(folder, first), time.perf_counter()
     for number in progress.track(range(first, steps), steps - first, "adapt"):
         loss = adapter.step(number, panoramas, read)
         if not torch.isfinite(loss.total):
             raise GoodSAMError(f"adapt: the loss is {loss.total.item()} at step {number}; try a lower --adapt-rate.")
         rate = adapter.options.adapt_rate * adapter.rate(number)
-        journal.write(number, loss, rate, time.perf_counter() - start)
+        values = {"loss": loss.total.item(), **{name: value.item() for name, value in loss.terms.items()}}
+        journal.write(number, values | {"learning_rate": rate}, time.perf_counter() - start)
         if (number + 1) % CHECKPOINT_EVERY == 0:
-            save_checkpoint(folder, fingerprint, model.state_dict(), adapter.optimizer.state_dict(), number + 1)
+            save_checkpoint(folder, fingerprint, number + 1, model=model, optimizer=adapter.optimizer)
     log.info("adapt: %d steps in %s.", steps - first, duration(time.perf_counter() - start))
 
 

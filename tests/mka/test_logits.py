@@ -28,13 +28,12 @@ def places() -> list[tuple[int, int, int]]:
 
 def test_ensemble_loss_is_the_weighted_cross_entropy() -> None:
     logits, target, weight = inputs()
-    total = mass = 0.0
+    total = 0.0
     for b, r, c in places():
         student = softmax(logits[b, :, r, c].tolist())
         entropy = -sum(e * math.log(p) for e, p in zip(target[b, :, r, c].tolist(), student, strict=True))
         total += float(weight[b, r, c]) * entropy
-        mass += float(weight[b, r, c])
-    assert float(ensemble_loss(logits, target, weight)) == pytest.approx(total / mass, rel=1e-9)
+    assert float(ensemble_loss(logits, target, weight)) == pytest.approx(total / len(places()), rel=1e-9)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 0.5])
@@ -47,7 +46,7 @@ def test_assistant_loss_is_the_softened_divergence(temperature: float) -> None:
             assistant = softmax([math.log(p) / temperature for p in target[b, :, r, c].tolist()])
             student = softmax([z / temperature for z in logits[b, :, r, c].tolist()])
             total += sum(p * math.log(p / q) for p, q in zip(assistant, student, strict=True))
-    expected = temperature**2 * total / int(valid.sum())
+    expected = temperature**2 * total / len(places())
     assert float(assistant_loss(logits, target, valid, temperature)) == pytest.approx(expected, rel=1e-9)
 
 
@@ -87,7 +86,7 @@ def test_the_ensembles_gradient_is_student_less_target() -> None:
     logits, target, weight = inputs()
     logits.requires_grad_()
     ensemble_loss(logits, target, weight).backward()
-    expected = weight[:, None] * (logits.detach().softmax(1) - target) / weight.sum()
+    expected = weight[:, None] * (logits.detach().softmax(1) - target) / weight.numel()
     torch.testing.assert_close(logits.grad, expected)
 
 
@@ -112,3 +111,15 @@ def test_pixels_without_weight_do_not_matter(name: str) -> None:
     seen = (weight > 0)[:, None]
     changed = loss(torch.where(seen, logits, other_logits), torch.where(seen, target, other_target))
     torch.testing.assert_close(changed, loss(logits, target))
+
+
+@pytest.mark.parametrize("name", ["ensemble", "assistant"])
+def test_the_loss_of_a_batch_is_the_mean_over_its_parts(name: str) -> None:
+    """So that it does not matter how a batch is split among processes or accumulated."""
+
+    def loss(z: torch.Tensor, t: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return ensemble_loss(z, t, w) if name == "ensemble" else assistant_loss(z, t, w > 0, 2.0)
+
+    logits, target, weight = inputs()
+    parts = [loss(logits[b : b + 1], target[b : b + 1], weight[b : b + 1]) for b in range(2)]
+    torch.testing.assert_close(loss(logits, target, weight), torch.stack(parts).mean())

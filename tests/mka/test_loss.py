@@ -5,7 +5,7 @@ import torch
 
 from goodsam.config import LossOptions
 from goodsam.mka.logits import assistant_loss, ensemble_loss
-from goodsam.mka.loss import Batch, MKALoss
+from goodsam.mka.loss import Batch, Loss, MKALoss, mean_loss
 from goodsam.student import StudentOutput
 
 CHANNELS, STORED = [2, 3, 5, 7], {3: 4, 4: 6}
@@ -81,3 +81,23 @@ def test_gradients_reach_student_and_projections() -> None:
     assert all(features[level - 1].grad.abs().sum() > 0 for level in (3, 4))
     assert all(value.grad.abs().sum() > 0 for value in mka.parameters())
     assert (logits.grad[:, :, 6:] == 0).all()  # no scene there
+
+
+def test_class_weights_multiply_by_the_expected_weight_of_the_class() -> None:
+    _, seen = batch(features=False)
+    weights = torch.tensor([0.5, 4.0, 1.0, 0.0])
+    plain = MKALoss(LossOptions(confidence=0.4), CHANNELS, {}).confidence_weight(seen)
+    found = MKALoss(LossOptions(confidence=0.4), CHANNELS, {}, weights).confidence_weight(seen)
+    for b in range(2):
+        for r in range(8):
+            for c in range(16):
+                expected = sum(p * w for p, w in zip(seen.ensemble[b, :, r, c].tolist(), weights.tolist(), strict=True))
+                assert float(found[b, r, c]) == pytest.approx(float(plain[b, r, c]) * expected, rel=1e-5)
+
+
+def test_the_mean_of_losses_is_that_of_their_totals_and_terms() -> None:
+    first = Loss(torch.tensor(1.0), {"ens": torch.tensor(0.5), "ta": torch.tensor(4.0)})
+    second = Loss(torch.tensor(2.0), {"ens": torch.tensor(1.5), "ta": torch.tensor(0.0)})
+    found = mean_loss([first, second])
+    assert found.total == 1.5
+    assert found.terms == {"ens": 1.0, "ta": 2.0}
