@@ -13,6 +13,7 @@ import torch
 from ladder_data import Pictures
 from ladder_scores import LABEL_SET, Label, label_map
 from ladder_steps import fused, fusion_options, majority_vote, whole_tuned
+from ladder_students import STUDENTS, student_run
 from ladder_world import (
     ADAPTED,
     ADAPTED_OURS,
@@ -28,7 +29,6 @@ from ladder_world import (
     REGIONS,
     SCALED,
     START,
-    STUDENT,
     TANGENT,
     TUNED,
     VIEWS,
@@ -37,7 +37,7 @@ from ladder_world import (
     Ladder,
 )
 
-from goodsam import files, pipeline, predictor
+from goodsam import files, predictor
 from goodsam.images import read_label_map
 from goodsam.masks import PanoramaMasks, read_masks
 from goodsam.subjects import label_table
@@ -89,10 +89,14 @@ def student_start(ladder: Ladder, pictures: Pictures) -> Made:
     return ladder.hashes("--init"), _by_student(ladder, pictures, ladder.options.start)
 
 
-def student(ladder: Ladder, pictures: Pictures) -> Made:
-    """The student distilled on the unlabelled strips, whatever it is tested on."""
-    run = ladder.distilled(ladder.unlabelled, *pipeline.STAGES)
-    return {"train": run.record("train")["fingerprint"]}, _by_student(ladder, pictures, str(run.student))
+def student(name: str) -> Maker:
+    """A student distilled on the unlabelled strips, whatever it is tested on."""
+
+    def rung(ladder: Ladder, pictures: Pictures, seed: int) -> Made:
+        run = student_run(ladder, name, seed)
+        return {"train": run.record("train")["fingerprint"]}, _by_student(ladder, pictures, str(run.student))
+
+    return rung
 
 
 def _by_student(ladder: Ladder, pictures: Pictures, name: str) -> Label:
@@ -250,6 +254,15 @@ RUNGS: dict[str, Rung] = {
     ADAPTED_REGIONS: Rung(adapted(ADAPTED, "both"), (REGIONS, WHOLE), trained=True, slow=1),
     PERFECT: Rung(once(perfect_ours), (CARLESS, OURS)),
     PERFECT_VOTE: Rung(once(perfect_vote), (CARLESS, PERFECT)),
-    STUDENT: Rung(once(student), (START, OURS)),
+    **{
+        name: Rung(
+            student(name),
+            (*recipe.against, START, OURS, ADAPTED),
+            trained=recipe.longer == 1,
+            only=None if recipe.everywhere else "strips",
+            slow=1,
+        )
+        for name, recipe in STUDENTS.items()
+    },
 }
 """All rungs by name, from below."""

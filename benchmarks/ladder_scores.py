@@ -135,7 +135,8 @@ def compared(reference: str, first: list[np.ndarray], second: list[np.ndarray]) 
     """
     both = min(len(first[0]), len(second[0]))
     first, second = ([item[:both] for item in items] for items in (first, second))
-    pairs = list(zip(first * len(second) if len(first) == 1 else first, second, strict=True))
+    number = max(len(first), len(second))
+    pairs = list(zip(first * (number // len(first)), second * (number // len(second)), strict=True))
     if len(pairs) == 1:
         interval = paired_bootstrap(*pairs[0], seed=0)
         spread = (interval.difference, interval.low, interval.high)

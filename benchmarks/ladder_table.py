@@ -75,8 +75,8 @@ def markdown(result: dict[str, Any]) -> str:
     parts.append(f"Stages that rungs share: {stages}.")
     machine, options = result["machine"], result["options"]
     parts.append(
-        f"{result['data']['unlabelled']['images']} unlabelled strips; student t from `{options['start']}`, "
-        f"{options['steps']} steps of {options['batch_size']} at {options['train_size']}, seed 0; teacher "
+        f"{result['data']['unlabelled']['images']} unlabelled strips; students t from `{options['start']}`, "
+        f"{options['steps']} steps of {options['batch_size']} at {options['train_size']}; teacher "
         f"`{options['sam']}`, assistant `{options['assistant']}`. {machine['cpu']}, {machine['cores']} cores, "
         f"{machine['threads']} thread(s), {machine['device']}, torch {result['versions']['torch']}."
     )

@@ -42,12 +42,12 @@ def targets_run(ladder: Ladder, name: str) -> Run:
         decides |= {"fusion": fusion_options(), "adapted": [item.sha256 for item in ladder.adapted(ADAPTED, 0).weights]}
     kept_folder(made.root, decides)
     for kept in ("label.json", "inputs.json", "run.yaml"):
-        _link(run.root / kept, made.root / kept)
+        link(run.root / kept, made.root / kept)
     if name == VIEWS:
         for folder in ("ensemble", "assistant_probs"):
-            _link(run.root / "assistant_probs", made.root / folder)
+            link(run.root / "assistant_probs", made.root / folder)
         return made
-    _link(run.root / "features", made.root / "features")
+    link(run.root / "features", made.root / "features")
     clock = Clock(ladder.work / "seconds.json")
     todo = [stem for stem in ladder.unlabelled.stems if not made.file("ensemble", stem).exists()]
     for stem in clock.track(todo, len(todo), f"targets {name} {files.fingerprint_of(decides)[:8]}"):
@@ -58,7 +58,7 @@ def targets_run(ladder: Ladder, name: str) -> Run:
     return made
 
 
-def _link(source: Path, link: Path) -> None:
+def link(source: Path, link: Path) -> None:
     if not link.is_symlink():
         link.symlink_to(source.resolve())
 

@@ -43,7 +43,7 @@ CONSISTENT, BOUNDED, ADAPTED = "adapted: consistency", "adapted: boundaries", "a
 VOTE, OURS, REGIONS = "majority vote", "our fusion", "our fusion, regions too"
 EVERYTHING = "two scales, whole, regions too; our fusion"
 ADAPTED_OURS, ADAPTED_REGIONS = "adapted: both; our fusion", "adapted: both; our fusion, regions too"
-PERFECT, PERFECT_VOTE, STUDENT = "perfect masks, our fusion", "perfect masks, majority vote", "student"
+PERFECT, PERFECT_VOTE = "perfect masks, our fusion", "perfect masks, majority vote"
 VIEWS = "views"
 """Stands for the views that masks are fused on: crops of strips, tangent views of spheres."""
 SCALES = (0.5, 0.75, 1.0, 1.5, 2.0)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 def encode(segformer: Any, x: Tensor, wrap: bool = False) -> tuple[Tensor, ...]:
@@ -69,17 +70,31 @@ def _parts(query: Tensor) -> int:
 
 
 def _reduce(reduction: Any, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    """SegFormer's sequence reduction, (B, h w, D) to (B, h w / r^2, D).
-
-    Its convolution's windows do not overlap, so that it is one product of matrices, which takes less time.
-    """
+    """SegFormer's sequence reduction, (B, h w, D) to (B, h w / r^2, D)."""
     conv = reduction.sequence_reduction
-    ratio = conv.stride[0]
+    arguments = (tokens, conv.weight, conv.bias, size)
+    if torch.is_grad_enabled() and tokens.requires_grad:  # the copied windows are made again rather than kept
+        reduced = checkpoint(_convolve_windows, *arguments, use_reentrant=False, preserve_rng_state=False)
+    else:
+        reduced = _convolve_windows(*arguments)
+    return reduction.layer_norm(reduced)
+
+
+def _convolve_windows(tokens: Tensor, weight: Tensor, bias: Tensor, size: tuple[int, int]) -> Tensor:
+    """A convolution whose windows do not overlap, as one product of matrices, which takes less time.
+
+    Args:
+        tokens: (B, h w, D).
+        weight: (E, D, r, r), of stride r.
+        size: (h, w); a remainder is left out.
+    Returns:
+        (B, h/r w/r, E).
+    """
+    ratio = weight.shape[-1]
     height, width = size[0] // ratio, size[1] // ratio
     whole = tokens.unflatten(1, size)[:, : height * ratio, : width * ratio]
     windows = whole.unflatten(2, (width, ratio)).unflatten(1, (height, ratio)).transpose(2, 3).flatten(3).flatten(1, 2)
-    weight = conv.weight.permute(0, 2, 3, 1).flatten(1)
-    return reduction.layer_norm(F.linear(windows, weight, conv.bias))
+    return F.linear(windows, weight.permute(0, 2, 3, 1).flatten(1), bias)
 
 
 def _convolve(conv: nn.Conv2d, x: Tensor, wrap: bool) -> Tensor:
@@ -151,20 +166,11 @@ def _mix_coarse(
 
     Columns are resized level by level, rows of all levels in one product, so that only one tensor of (H, W) is written.
     """
-    wide = [_mix_and_widen(weight, x, size[1], wrap) for weight, x in zip(weights, features, strict=True)]
-    # The bias goes where there are the fewest rows: resized, it is the same everywhere.
-    wide[-1] = wide[-1] + bias[:, None, None].to(wide[-1].dtype)
+    levels = [_pointwise(weight, x) for weight, x in zip(weights, features, strict=True)]
+    levels[-1] = levels[-1] + bias[:, None, None].to(levels[-1].dtype)  # there are few pixels; resized, it is the same
+    wide = [resize(x, (x.shape[-2], size[1]), wrap) for x in levels]
     rows = torch.cat([_resize_matrix(x.shape[-2], size[0], False) for x in wide], 1)
     return rows.to(wide[0].dtype) @ torch.cat(wide, -2)
-
-
-def _mix_and_widen(weight: Tensor, x: Tensor, width: int, wrap: bool) -> Tensor:
-    """A 1x1 convolution and resizing to (B, D, h, W), which commute, in the order of fewer multiplications."""
-    size = (x.shape[-2], width)
-    (mixed, channels), narrow = weight.shape, x.shape[-1]
-    if channels * width * (narrow + mixed) < mixed * narrow * (width + channels):
-        return _pointwise(weight, resize(x, size, wrap))
-    return resize(_pointwise(weight, x), size, wrap)
 
 
 class _Wrap(torch.autograd.Function):
@@ -215,9 +221,11 @@ def resize(values: Tensor, size: tuple[int, int] | torch.Size, wrap: bool) -> Te
 
 @functools.lru_cache(maxsize=64)
 def _resize_matrix(source: int, target: int, wrap: bool) -> Tensor:
-    """Resizing along one axis: float32 (target, source)."""
+    """Resizing along one axis: float64 (target, source)."""
     with torch.inference_mode(False):  # a tensor made in inference mode could not take part in training later
-        return _interpolate(torch.eye(source)[None, None], (source, target), wrap)[0, 0].T.contiguous()
+        return _interpolate(torch.eye(source, dtype=torch.float64)[None, None], (source, target), wrap)[
+            0, 0
+        ].T.contiguous()
 
 
 def _interpolate(values: Tensor, size: tuple[int, int], wrap: bool) -> Tensor:

@@ -159,17 +159,28 @@ def _start_from(model: SegformerForSemanticSegmentation, name: str, size: str) -
         )
     start = weights.load_model(SegformerForSemanticSegmentation.from_pretrained, folder, "--init")
     taken, own = start.state_dict(), model.state_dict()
-    same_classes = start.config.id2label == model.config.id2label
-    head_fits = all(taken[key].shape == own[key].shape for key in own if _is_head(key) and "classifier" not in key)
     has_head = "SegformerForSemanticSegmentation" in (given.get("architectures") or [])
+    body = [key for key in own if _is_head(key) and "classifier" not in key]
+    head_fits = has_head and all(taken[key].shape == own[key].shape for key in body)
     keep = {key: value for key, value in taken.items() if not _is_head(key)}
-    if has_head and head_fits:
-        keep |= {k: v for k, v in taken.items() if _is_head(k) and (same_classes or "classifier" not in k)}
+    known = 0
+    if head_fits:
+        keep |= {key: taken[key] for key in body}
+        known = _take_classes(start, model)
     model.load_state_dict(keep, strict=False)
-    head = "no head there" if not has_head else "head of another width left out" if not head_fits else "head taken"
-    log.info(
-        "student: encoder from %s; %s; classifier %s.", name, head, "taken" if has_head and same_classes else "new"
-    )
+    head = "no head there" if not has_head else "head taken" if head_fits else "head of another width left out"
+    log.info("student: encoder from %s; %s, with %d of %d classes.", name, head, known, model.config.num_labels)
+
+
+def _take_classes(start: SegformerForSemanticSegmentation, model: SegformerForSemanticSegmentation) -> int:
+    """Copy the classifier's rows of classes that have the same name in both; returns how many."""
+    rows = {str(name): row for row, name in start.config.id2label.items()}
+    pairs = [(row, rows[name]) for row, name in model.config.id2label.items() if name in rows]
+    source, target = start.decode_head.classifier, model.decode_head.classifier
+    with torch.no_grad():
+        for row, other in pairs:
+            target.weight[row], target.bias[row] = source.weight[other], source.bias[other]
+    return len(pairs)
 
 
 def _is_head(key: str) -> bool:

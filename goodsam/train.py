@@ -32,6 +32,7 @@ from goodsam.config import RunOptions, TrainOptions
 from goodsam.distiller import Distiller, new_distiller
 from goodsam.errors import GoodSAMError
 from goodsam.loader import Order, Panoramas, Sample, Scene
+from goodsam.memory import keep_freed_memory
 from goodsam.mka.loss import Loss
 from goodsam.progress import Progress, disk, duration, pick_device
 from goodsam.run import Input, Run
@@ -89,6 +90,8 @@ def train_student(
     training = options.train
     on_cpu = pick_device(options.machine.device).type == "cpu"
     precision = resolve_precision(options)
+    if on_cpu:
+        keep_freed_memory()
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
     check_split(training, accelerator.num_processes)
     seen, held_back = hold_back(inputs, training.held_back, training.seed)

@@ -78,16 +78,16 @@ def test_ladder_goes_on_where_it_was_and_counts_as_evaluate_does(tmp_path: Path)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result = json.loads(out.read_text())
     rows = {(row["data"], row["rung"]): row for row in result["rows"]}
-    assert len(rows) == 36  # tangent views on the sphere alone, the tuned assistant on strips
+    assert len(rows) == 49  # tangent views on the sphere alone; the tuned assistant and most students on strips
     for (_, rung), row in rows.items():
         assert rung in done.stdout
         assert row["seconds"] > 0
         assert all(item["low"] <= item["difference"] + 1e-12 for item in row["compared"] if item["seeds"] > 1)
         assert all(item["low"] <= item["high"] for item in row["compared"])
-    assert {rung for (_, rung), row in rows.items() if len(row.get("seeds", ())) == 2} == {
-        "adapted: consistency", "adapted: boundaries", "adapted: both", "adapted: both; our fusion",
-        "adapted: both; our fusion, regions too",
-    }  # fmt: skip
+    seeded = {rung for (_, rung), row in rows.items() if len(row.get("seeds", ())) == 2}
+    assert len(seeded) == 16  # five of what is adapted, and eleven students
+    assert {"adapted: both; our fusion, regions too", "student: ensemble", "student: two rounds"} <= seeded
+    assert "student: rich ensemble, longer" not in seeded
     assert sum(item["chosen"] for item in result["scales"]) == 1
 
     labels = work / "rungs" / "target-test-strip-64x256" / "our-fusion" / "labels"
@@ -175,3 +175,29 @@ def test_painting_with_a_gate_is_that_of_a_loop() -> None:
         for pixel in inside:
             expected[pixel] = (1 - gate) * expected[pixel] + gate * mean
     assert np.array_equal(fusion.painted(case, masks, joined), expected.argmax(1).reshape(size))
+
+
+def test_train_puts_every_figure_beside_its_peer(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = [sys.executable, ROOT / "benchmarks" / "train.py", "--small", "--json", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = json.loads(out.read_text())
+    assert set(result) == {"options", "steps", "data", "sizes", "machine", "versions"}
+    assert set(result["steps"]) == {"patches", "whole"}
+    for found in result["steps"].values():
+        names = [row["step"] for row in found["rows"]]
+        assert names == ["plain", "plain, half labels", "plain head", "supervised", "distillation"]
+        assert found["shape"] in done.stdout
+        for row in found["rows"]:
+            assert row["step"] in done.stdout
+            assert len(row["turns"]) == result["options"]["steps"]
+            assert min(row[name] for name in ("seconds", "images_per_second", "to_plain", "to_supervised")) > 0
+            assert row["peak_mb"] > row["imports_mb"] > 50
+    assert [row["work"] for row in result["data"]["loads"]] == ["decode JPEG alone", "load", "load, tilt 5"]
+    assert all(row["milliseconds"] > 0 and row["of_a_step"] > 0 for row in result["data"]["loads"])
+    assert [row["workers"] for row in result["data"]["trainings"]] == [0, 1]
+    assert all(0 <= row["waiting"] <= 1 for row in result["data"]["trainings"])
+    (size,) = result["sizes"]
+    assert size["student"] == "t"
+    assert size["operations"] < size["plain_operations"]  # counted, not measured
+    assert min(value for value in size.values() if not isinstance(value, str)) > 0

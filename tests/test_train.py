@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from goodsam import agreement, files, pipeline
 from goodsam.agreement import Agreement
 from goodsam.config import TrainOptions, run_options
+from goodsam.distiller import Distiller
 from goodsam.errors import GoodSAMError
 from goodsam.loader import look_at
 from goodsam.progress import Silent
@@ -204,6 +205,17 @@ def test_a_checkpoint_cannot_run_code(labelled: Path, tmp_path: Path) -> None:
     with pytest.raises(GoodSAMError, match="cannot be read"):
         train(labelled, given(labelled, seed=7, steps=2))
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_step_is_compiled_when_asked_for(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That, and no more: compiling takes minutes."""
+    compiled: list[Distiller] = []
+    monkeypatch.setattr(Distiller, "compile", lambda self: compiled.append(self))
+    train(labelled, given(labelled, seed=11, steps=1, compile=True))
+    assert len(compiled) == 1
+    record = json.loads((labelled / "RUN" / "train.json").read_text())["fingerprint"]
+    train(labelled, given(labelled, seed=11, steps=1))  # the student is the same one
+    assert json.loads((labelled / "RUN" / "train.json").read_text())["fingerprint"] == record
 
 
 @pytest.mark.parametrize(("known", "precision"), [(True, "bf16"), (False, "fp32")])

@@ -1,0 +1,20 @@
+"""How the C library hands out memory, for loops that free and take large blocks all the time."""
+
+import ctypes
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
+_LARGEST = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that it frees, until it ends; returns whether the C library can (glibc).
+
+    By default glibc gives blocks of more than some megabytes back to the kernel at once, and takes fresh ones, which
+    the kernel fills with zeros page by page. A training step on a CPU takes and frees hundreds of them: about a tenth
+    of its time went there (`benchmarks/train.py`). What a process needs at most stays as it was.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # another C library, another system
+        return False
+    return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _LARGEST))
