@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import tiny
 import yaml
+from accelerate.commands.launch import launch_command_parser
 from hubs import offline_hub
 from huggingface_hub import snapshot_download
 from PIL import Image
+from torch.distributed.run import get_args_parser
 from transformers import (
     SamConfig,
     SamMaskDecoderConfig,
@@ -93,13 +95,13 @@ def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a README command in this process, with fewer prompts and steps where it trains."""
     words = shlex.split(line)
     if words[1] in ("distill", "train"):
-        words = [*words, "--workers=0", "--batch-size=1"] + [f"--steps={1}"] * ("--steps" not in words)
-        if "--steps" in words:
-            words[words.index("--steps") + 1] = "1"
-        if "--adapt-steps" in words:
-            words[words.index("--adapt-steps") + 1] = "1"
-        if "--train-size" in words:
-            words[words.index("--train-size") + 1] = "48x256"
+        words += ["--workers=0", "--held-back=0"]
+        fewer = {"--steps": "1", "--batch-size": "1", "--adapt-steps": "1", "--train-size": "48x256"}
+        for option, value in fewer.items():
+            if option in words:
+                words[words.index(option) + 1] = value
+            elif option in ("--steps", "--batch-size"):
+                words += [option, value]
     if words[1] in ("distill", "masks"):
         words.append("--points-per-side=2")
     monkeypatch.setattr(sys, "argv", words)
@@ -107,6 +109,27 @@ def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         cli.main()
     except SystemExit as ended:
         assert ended.code in (0, None), line  # noqa: PT017 (a command may end by returning or by exiting)
+
+
+TRAINING = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.S)
+
+
+@pytest.mark.parametrize("line", [line for text in TRAINING for line in text.strip().splitlines()])
+def test_commands_of_the_training_guide(line: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those with a launcher: the launcher takes its options, and what it starts runs here on one process."""
+    launcher, module, words = line.partition("-m goodsam ")
+    if module:
+        accelerated = launcher.startswith("accelerate launch ")
+        parser = launch_command_parser() if accelerated else get_args_parser()
+        given = shlex.split(launcher.replace("RANK", "1"))[2 if accelerated else 1 :]
+        assert parser.parse_args([*given, "-m", "goodsam"]).training_script == "goodsam"
+        line = f"goodsam {words}"
+    stage = shlex.split(line)[1]
+    if stage == "train":
+        run("goodsam masks PHOTOS --out RUN", monkeypatch)
+        run("goodsam label PHOTOS --out RUN", monkeypatch)
+    run(line, monkeypatch)
+    assert (desk / "RUN" / "student" / "model.safetensors").exists()
 
 
 def test_there_are_commands() -> None:
