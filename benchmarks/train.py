@@ -2,13 +2,13 @@
 
     OMP_NUM_THREADS=1 python benchmarks/train.py [--small] [--json FILE] [--student t] [--steps 10] [--precision fp32]
 
-Three tables. Steps: plain and supervised ones beside one of the distillation, on patches and on a whole panorama. Data:
-what it takes to load a panorama, and for which share of its time a training waits for that. Sizes: the students'
-parameters, operations and seconds beside those of transformers' own model.
+Three tables. Steps: from the usual way to one of the distillation, each with one thing changed, on patches and on a
+whole panorama. Data: what it takes to load a panorama, and for which share of its time a training waits for that.
+Sizes: the students' parameters, operations and seconds beside those of transformers' own model.
 
-What is compared takes turns in one process, one step each, so that noise hits all alike: seconds are medians over the
-turns, ratios medians of the ratios within a turn. Peak memory is that of a process of its own, which has done nothing
-else. Pictures and targets are random: what they show changes no time.
+What is compared takes turns, one step each, so that noise hits all alike: seconds are medians over the turns, ratios
+medians of the ratios within a turn. Every kind of step has a process of its own, so that its peak memory is its own,
+and so is how it gets memory (`goodsam.memory`). Pictures and targets are random: what they show changes no time.
 """
 
 import argparse
@@ -48,6 +48,7 @@ from goodsam.distiller import Distiller
 from goodsam.images import read_photo
 from goodsam.labels import IGNORE, load_label_set
 from goodsam.loader import PATCHES, WHOLE, Order, Panoramas, Sample, Scene, patch_size
+from goodsam.memory import keep_freed_memory
 from goodsam.mka.loss import MKALoss
 from goodsam.panorama import geometry_of
 from goodsam.run import Input, Run
@@ -59,8 +60,6 @@ SMALL = {"steps": 2, "size": "96x512", "patch_size": "96x128", "students": "t"}
 """Options of --small; any of them may still be given."""
 CLASSES = load_label_set("densepass13")
 TRAIN = TrainOptions()
-PEAK_STEPS = 2
-"""Steps after which memory has peaked: the first one makes the optimiser's moments."""
 PANORAMAS = 4
 """Files of the synthetic run."""
 WIDTH = 150
@@ -189,42 +188,85 @@ def random_sample(shape: Shape) -> Sample:
     return {WHOLE: maps} if shape.wrap else {PATCHES: {name: values[None] for name, values in maps.items()}}
 
 
-STEPS: dict[str, Callable[[str, Shape, str], Step]] = {
-    "plain": plain,
-    "plain, half labels": plain_half,
-    "plain head": plain_head,
-    "supervised": supervised,
-    "distillation": distillation,
+@dataclass(frozen=True)
+class Kind:
+    """A kind of step, and how its process gets memory."""
+
+    make: Callable[[str, Shape, str], Step]
+    keeps: bool
+    """Freed memory stays with the process, as in `goodsam train`."""
+
+
+STEPS = {
+    "plain": Kind(plain, False),
+    "plain, half labels": Kind(plain_half, False),
+    "plain head": Kind(plain_head, False),
+    "supervised, memory not kept": Kind(supervised, False),
+    "supervised": Kind(supervised, True),
+    "distillation": Kind(distillation, True),
 }
 
 
-def steps_table(options: argparse.Namespace, shape: Shape) -> list[dict[str, Any]]:
-    """A row per kind of step, all on the same pictures."""
-    peaks = {name: peak_of(name, options.student, shape, options.precision) for name in STEPS}
-    work = {name: make(options.student, shape, options.precision) for name, make in STEPS.items()}
-    seconds = in_turns(work, options.steps)
-    return [
-        {
-            "step": name,
-            "seconds": statistics.median(own),
-            "images_per_second": shape.number / statistics.median(own),
-            "to_plain": ratio(own, seconds["plain"]),
-            "to_supervised": ratio(own, seconds["supervised"]),
-            **peaks[name],
-            "turns": own,
-        }
-        for name, own in seconds.items()
-    ]
+class Bench:
+    """A kind of step in a process of its own."""
+
+    _step: Step
+
+    def __init__(self, name: str, student: str, shape: Shape, precision: str) -> None:
+        self._pool = own_process()
+        self.imports_mb = self._pool.submit(Bench._begin, name, student, shape, precision).result()
+
+    def __call__(self) -> float:
+        """Seconds of one step."""
+        return self._pool.submit(Bench._timed).result()
+
+    def close(self) -> float:
+        """End the process; returns its peak memory, MB."""
+        with self._pool:
+            return self._pool.submit(resident).result()
+
+    @staticmethod
+    def _begin(name: str, student: str, shape: Shape, precision: str) -> float:
+        before = resident()
+        if STEPS[name].keeps:
+            keep_freed_memory()
+        Bench._step = staticmethod(STEPS[name].make(student, shape, precision))  # there is but one in a process
+        return before
+
+    @staticmethod
+    def _timed() -> float:
+        return timed(Bench._step)
 
 
-def in_turns(work: Mapping[str, Step], turns: int) -> dict[str, list[float]]:
-    """Seconds of each piece of work in each turn, after one turn that does not count."""
+def own_process() -> ProcessPoolExecutor:
+    """A process that has the imports behind it and nothing else.
+
+    It is forked from a server: quick, and with no memory of ours. Pages of libraries that it does not touch are not
+    counted.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["accelerate", "transformers", "goodsam.train"])
+    return ProcessPoolExecutor(1, mp_context=context)
+
+
+def resident() -> float:
+    """Largest memory so far of this process, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def timed(do: Step) -> float:
+    """Seconds that it takes."""
+    start = time.perf_counter()
+    do()
+    return time.perf_counter() - start
+
+
+def in_turns(work: Mapping[str, Callable[[], float]], turns: int) -> dict[str, list[float]]:
+    """Seconds of each piece of work, which it says itself, in each turn; after one turn that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(turns + 1):
         for name, do in work.items():
-            start = time.perf_counter()
-            do()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(do())
     return {name: own[1:] for name, own in seconds.items()}
 
 
@@ -233,28 +275,23 @@ def ratio(own: list[float], other: list[float]) -> float:
     return statistics.median(mine / theirs for mine, theirs in zip(own, other, strict=True))
 
 
-def peak_of(name: str, student: str, shape: Shape, precision: str) -> dict[str, float]:
-    """`peak` in a process of its own."""
-    # Forked from a server that has the imports behind it and nothing else: quick, and no memory of ours in it. Pages of
-    # libraries that a step does not touch are not counted.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["accelerate", "transformers", "goodsam.train"])
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(peak, name, student, shape, precision).result()
-
-
-def peak(name: str, student: str, shape: Shape, precision: str) -> dict[str, float]:
-    """Peak memory of this process over a few steps, and before them, MB."""
-    before = resident()
-    step = STEPS[name](student, shape, precision)
-    for _ in range(PEAK_STEPS):
-        step()
-    return {"peak_mb": resident(), "imports_mb": before}
-
-
-def resident() -> float:
-    """Largest memory so far of this process, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def steps_table(options: argparse.Namespace, shape: Shape) -> list[dict[str, Any]]:
+    """A row per kind of step, all on pictures of one shape."""
+    benches = {name: Bench(name, options.student, shape, options.precision) for name in STEPS}
+    seconds = in_turns(benches, options.steps)
+    return [
+        {
+            "step": name,
+            "seconds": statistics.median(own),
+            "images_per_second": shape.number / statistics.median(own),
+            "to_plain": ratio(own, seconds["plain"]),
+            "to_supervised": ratio(own, seconds["supervised"]),
+            "peak_mb": benches[name].close(),
+            "imports_mb": benches[name].imports_mb,
+            "turns": own,
+        }
+        for name, own in seconds.items()
+    ]
 
 
 # -- data -----------------------------------------------------------------------------------------------------------
@@ -272,8 +309,9 @@ def data_table(options: argparse.Namespace, scene: Scene) -> dict[str, list[dict
         photos = itertools.cycle(inputs)
         work: dict[str, Step] = {"decode JPEG alone": lambda: read_photo(next(photos).path)}
         work |= {name: functools.partial(_load, panoramas, itertools.count()) for name, panoramas in seen.items()}
-        seconds = in_turns(work, 2 * options.steps)
-        trainings = [_training(options, seen["load"], workers) for workers in (0, 1)]
+        seconds = in_turns({name: functools.partial(timed, do) for name, do in work.items()}, 2 * options.steps)
+        with own_process() as pool:
+            trainings = [pool.submit(_training, options, seen["load"], workers).result() for workers in (0, 1)]
     step = trainings[0]["step_seconds"]
     loads = [
         {"work": name, "milliseconds": 1000 * statistics.median(own), "of_a_step": statistics.median(own) / step}
@@ -313,6 +351,7 @@ def smooth(channels: int, size: tuple[int, int]) -> Tensor:
 
 def _training(options: argparse.Namespace, panoramas: Panoramas, workers: int) -> dict[str, Any]:
     """A short training on the whole and patches, as `goodsam train` has them; the first step does not count."""
+    keep_freed_memory()
     # More batches than are looked at, so that a worker has as much to do as amid a long training.
     training = TrainOptions(batch_size=options.batch_size, steps=options.steps + 4)
     order = Order(len(panoramas), training, 0, 0, 1)
@@ -346,9 +385,11 @@ def sizes_row(options: argparse.Namespace, student: str, whole: Shape, patches: 
     }
     operations = {name: _operations(do) for name, do in forwards.items()}
     with torch.inference_mode(), arithmetic(options.precision):
-        forward = in_turns(forwards, options.steps)
-    made = {name: STEPS[name](student, patches, options.precision) for name in ("plain", "distillation")}
-    step = in_turns(made, options.steps)
+        forward = in_turns({name: functools.partial(timed, do) for name, do in forwards.items()}, options.steps)
+    benches = {name: Bench(name, student, patches, options.precision) for name in ("plain", "distillation")}
+    step = in_turns(benches, options.steps)
+    for bench in benches.values():
+        bench.close()
     return {
         "student": student,
         "parameters": sum(item.numel() for item in own.parameters()),

@@ -88,6 +88,11 @@ class Choice:
         self.stale = 0
         """Looks since the best one."""
 
+    @property
+    def panoramas(self) -> int:
+        """How many are held back."""
+        return len(self._inputs)
+
     def look(self, student: Student, step: int) -> dict[str, float]:
         """Compare the student with the best so far; returns values for the journal."""
         if not self._inputs:

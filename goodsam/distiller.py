@@ -51,7 +51,13 @@ class Distiller(nn.Module):
 
 
 def new_distiller(
-    student: Student, run: Run, inputs: Sequence[Input], scene: Scene, options: RunOptions, device: torch.device
+    student: Student,
+    run: Run,
+    inputs: Sequence[Input],
+    scene: Scene,
+    options: RunOptions,
+    assistant: str,
+    device: torch.device,
 ) -> Distiller:
     """The distiller of a training.
 
@@ -61,23 +67,24 @@ def new_distiller(
         inputs: the panoramas.
         scene: their size and classes.
         options: of the run.
-        device: of the assistant that is asked for features in every step.
+        assistant: name of the one that labelled the run, asked in every step with `--features online`; in its adapted
+            form where there is one.
+        device: where it runs.
     """
     weights = None
     if options.loss.class_weights:
         frequencies = class_frequencies(run, inputs, len(scene.label_set))
         weights = class_weights(frequencies, options.loss.class_weights)
-    assistant = _online(run, options, device)
-    channels = _stored_channels(run, inputs) if assistant is None else _channels(assistant)
-    return Distiller(student, MKALoss(options.loss, student.channels, channels, weights), assistant)
+    name = str(run.assistant) if run.assistant.exists() else assistant
+    asked = _online(name, options.loss, device)
+    channels = _stored_channels(run, inputs) if asked is None else _channels(asked)
+    return Distiller(student, MKALoss(options.loss, student.channels, channels, weights), asked)
 
 
-def _online(run: Run, options: RunOptions, device: torch.device) -> TransformersAssistant | None:
-    """The assistant, where its features are asked for in every step; the adapted one where there is one."""
-    loss: LossOptions = options.loss
-    if loss.features == "stored" or not loss.beta:
+def _online(name: str, options: LossOptions, device: torch.device) -> TransformersAssistant | None:
+    """The assistant, where its features are asked for in every step."""
+    if options.features == "stored" or not options.beta:
         return None
-    name = str(run.assistant) if run.assistant.exists() else options.assistant.assistant
     assistant = load_assistant(name, None, device)
     if not isinstance(assistant, TransformersAssistant) or not _channels(assistant):
         raise GoodSAMError(f"--features online: {name} gives no features; use --features stored.")

@@ -27,6 +27,7 @@ from goodsam.masks import PanoramaMasks, read_masks
 from goodsam.panorama import Panorama
 from goodsam.progress import Progress, Silent, pick_device
 from goodsam.run import Input, Run
+from goodsam.schedule import resolve_precision
 from goodsam.student import resolve_start
 from goodsam.teachers import Teacher
 from goodsam.teachers.assistant import (
@@ -40,7 +41,7 @@ from goodsam.teachers.assistant import (
 from goodsam.teachers.combined import WITH_REGIONS, CombinedTeacher
 from goodsam.teachers.regions import load_regions
 from goodsam.teachers.sam import PRESETS, STREET_PRESETS, load_sam
-from goodsam.train import resolve_precision, train_student
+from goodsam.train import train_student
 from goodsam.views import Merger, cut
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ def one_round(
     if assistant is not None and "label" in stages:
         label(job, inputs, _adapted(job, assistant), cars)
     if "train" in stages:
-        train(job, inputs, start)
+        train(job, inputs, start, None if assistant is None else assistant.name)
 
 
 # -- masks ----------------------------------------------------------------------------------------------------------
@@ -415,8 +416,8 @@ def _made_labels_with(job: Job, assistant: Assistant, cars: list[Mount], scales:
 # -- train ----------------------------------------------------------------------------------------------------------
 
 
-def train(job: Job, inputs: list[Input], start: str | None) -> None:
-    """Stage 4: the student."""
+def train(job: Job, inputs: list[Input], start: str | None, assistant: str | None) -> None:
+    """Stage 4: the student, from a start as `--init` takes it; the assistant that labelled, None for the options'."""
     if not job.run.record("label"):
         raise GoodSAMError(f"{job.run.root}: has no labels yet; run `goodsam label` first, with the same options.")
     labelled = [item for item in inputs if job.run.file("labels", item.stem).exists()]
@@ -439,7 +440,7 @@ def train(job: Job, inputs: list[Input], start: str | None) -> None:
         )
     if before and before["fingerprint"] != fingerprint:
         log.info("train: the panoramas or options differ from the last training; a new student is trained.")
-    facts = train_student(job.run, labelled, scene, job.options, fingerprint, job.progress, start)
+    facts = train_student(job.run, labelled, scene, job.options, fingerprint, job.progress, start, assistant)
     job.run.finish("train", **facts)
 
 

@@ -36,12 +36,15 @@ from goodsam.memory import keep_freed_memory
 from goodsam.mka.loss import Loss
 from goodsam.progress import Progress, disk, duration, pick_device
 from goodsam.run import Input, Run
-from goodsam.student import Student, new_student, save_student
+from goodsam.schedule import check_split, learning_rate, parameter_groups, resolve_precision, validate_every
+from goodsam.student import new_student, save_student
 
 log = logging.getLogger(__name__)
 
 MEASURED_STEPS = 5
 """Steps after which the expected time is said."""
+MUCH_WAITING = 0.1
+"""Share of the time."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Training:
     fingerprint: str
     """Of this training; a checkpoint with another is not used."""
     options: TrainOptions
+    seen: list[Input]
+    """The panoramas that are not held back."""
     accelerator: Accelerator
     distiller: Distiller
     optimizer: torch.optim.Optimizer
@@ -73,6 +78,7 @@ def train_student(
     fingerprint: str,
     progress: Progress,
     start: str | None,
+    assistant: str | None = None,
 ) -> dict[str, Any]:
     """Train the student on the targets of a run and write `RUN/student`.
 
@@ -84,11 +90,45 @@ def train_student(
         fingerprint: of this training; a checkpoint with another is not used.
         progress: shows steps and loss.
         start: what the student starts from, as `--init` takes it.
+        assistant: that labelled the run, where `--features online` asks it again; None for that of the options.
     Returns:
         facts for `train.json`.
     """
-    training = options.train
-    on_cpu = pick_device(options.machine.device).type == "cpu"
+    training = _prepared(run, inputs, scene, options, fingerprint, start, assistant)
+    accelerator, choice = training.accelerator, training.choice
+    first = load_checkpoint(run.train, fingerprint, **training.parts())
+    log.info("train: %s", _outlook(training, scene, first))
+    order = Order(len(training.seen), options.train, first, accelerator.process_index, accelerator.num_processes)
+    loader = DataLoader(
+        Panoramas(run, training.seen, scene, options.level),
+        batch_sampler=order,
+        num_workers=options.train.workers,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    batches = _grouped(loader, options.train.accumulate)
+    steps = fit(training, progress.track(batches, options.train.steps - first, "train"), first)
+    best = training.average.student
+    agreed = choice.finish(best)
+    found = None if agreed is None else asdict(agreed)
+    if accelerator.is_main_process:
+        card = student_card(run, scene.label_set, scene.size, found, scene.vfov)
+        save_student(best.cpu(), run.student, scene.size, scene.vfov, card)
+    accelerator.wait_for_everyone()
+    facts = {"steps": steps, "panoramas": len(training.seen), "held_back": len(inputs) - len(training.seen)}
+    return facts if found is None else {**facts, "agreement": found}
+
+
+def _prepared(
+    run: Run,
+    inputs: list[Input],
+    scene: Scene,
+    options: RunOptions,
+    fingerprint: str,
+    start: str | None,
+    assistant: str | None,
+) -> Training:
+    """Student, loss, optimiser and what watches them, on their device; arguments as of `train_student`."""
+    training, on_cpu = options.train, pick_device(options.machine.device).type == "cpu"
     precision = resolve_precision(options)
     if on_cpu:
         keep_freed_memory()
@@ -96,38 +136,23 @@ def train_student(
     check_split(training, accelerator.num_processes)
     seen, held_back = hold_back(inputs, training.held_back, training.seed)
     student = new_student(options.student.student, scene.label_set, start, training.seed, training.drop)
-    panoramas = Panoramas(run, seen, scene, options.level)
-    distiller = new_distiller(student, run, seen, scene, options, accelerator.device)
+    asked = assistant or options.assistant.assistant
+    distiller = new_distiller(student, run, seen, scene, options, asked, accelerator.device)
     if accelerator.num_processes > 1 and not on_cpu:
         distiller = nn.SyncBatchNorm.convert_sync_batchnorm(distiller)
     # Before there is an optimiser, so that a checkpoint's moments land beside their parameters.
     distiller.to(accelerator.device)
     optimizer = torch.optim.AdamW(parameter_groups(distiller, training.weight_decay), lr=training.learning_rate)
     average, choice = Average(distiller.student, training.average), Choice(run, held_back, scene, accelerator)
-    made = Training(run, fingerprint, training, accelerator, distiller, optimizer, average, choice)
-    first = load_checkpoint(run.train, fingerprint, **made.parts())
-    log.info("train: %s", _outlook(made, len(seen), len(held_back), scene, first))
-    order = Order(len(seen), training, first, accelerator.process_index, accelerator.num_processes)
-    loader = DataLoader(
-        panoramas,
-        batch_sampler=order,
-        num_workers=training.workers,
-        pin_memory=accelerator.device.type == "cuda",
-    )
-    fit(made, progress.track(_grouped(loader, training.accumulate), training.steps - first, "train"), first)
-    agreed = choice.finish(average.student)
-    if accelerator.is_main_process:
-        best = average.student.cpu()
-        facts = asdict(agreed) if agreed is not None else None
-        card = student_card(run, scene.label_set, scene.size, facts, scene.vfov)
-        save_student(best, run.student, scene.size, scene.vfov, card)
-    accelerator.wait_for_everyone()
-    found = {} if agreed is None else {"agreement": asdict(agreed)}
-    return {"steps": training.steps, "panoramas": len(seen), "held_back": len(held_back), **found}
+    return Training(run, fingerprint, training, seen, accelerator, distiller, optimizer, average, choice)
 
 
-def fit(training: Training, batches: Iterable[list[Sample]], first: int) -> None:
-    """The loop: one optimiser step per batch, from step `first`; checkpoints and journal by the main process."""
+def fit(training: Training, batches: Iterable[list[Sample]], first: int) -> int:
+    """The loop: one optimiser step per batch, from step `first`; checkpoints and journal by the main process.
+
+    Returns:
+        steps done in all, those before `first` too.
+    """
     options, accelerator, choice = training.options, training.accelerator, training.choice
     if options.compile:
         training.distiller.compile()
@@ -144,7 +169,7 @@ def fit(training: Training, batches: Iterable[list[Sample]], first: int) -> None
         if step - first + 1 == MEASURED_STEPS:
             left, each = options.steps - step - 1, seconds / MEASURED_STEPS
             log.info("train: about %s for the other %d steps (%.2f s each).", duration(left * each), left, each)
-        if (step + 1) % _validate_every(options) == 0 or step + 1 == options.steps:
+        if (step + 1) % validate_every(options) == 0 or step + 1 == options.steps:
             values |= choice.look(training.average.student, step)
         if journal is not None:
             journal.write(step, values | {"learning_rate": rate}, seconds)
@@ -155,13 +180,18 @@ def fit(training: Training, batches: Iterable[list[Sample]], first: int) -> None
         if options.patience and choice.stale >= options.patience:
             log.info("train: no better student in %d looks; stops after step %d.", choice.stale, step + 1)
             break
-    seconds = max(time.perf_counter() - start, 1e-9)
-    rate, share = (step + 1 - first) * options.batch_size / seconds, waiting.seconds / seconds
-    log.info(
-        "train: %d steps in %s (%.2f panoramas/s, %.0f %% of the time waiting for data).",
-        step + 1 - first, duration(seconds), rate, 100 * share,
-    )  # fmt: skip
+    _say_pace(step + 1 - first, options, time.perf_counter() - start, waiting.seconds)
     accelerator.wait_for_everyone()
+    return step + 1
+
+
+def _say_pace(steps: int, options: TrainOptions, seconds: float, waited: float) -> None:
+    rate, share = steps * options.batch_size / max(seconds, 1e-9), waited / max(seconds, 1e-9)
+    hint = "; more --workers would help" if share > MUCH_WAITING and steps > MEASURED_STEPS else ""
+    log.info(
+        "train: %d steps in %s (%.2f panoramas/s, %.0f %% of the time waiting for data%s).",
+        steps, duration(seconds), rate, 100 * share, hint,
+    )  # fmt: skip
 
 
 def one_step(
@@ -238,67 +268,15 @@ def _grouped(loader: Iterable[Sample], number: int) -> Iterator[list[Sample]]:
         yield group
 
 
-def check_split(options: TrainOptions, processes: int) -> None:
-    """Make sure that every process has as many panoramas in every part of a batch.
-
-    Raises:
-        GoodSAMError: it cannot be; with a batch size that can.
-    """
-    split = processes * options.accumulate
-    if options.accumulate < 1 or options.batch_size % split:
-        near = max(1, round(options.batch_size / max(1, split))) * max(1, split)
-        raise GoodSAMError(
-            f"--batch-size {options.batch_size}: cannot be split evenly over {processes} process(es) and --accumulate "
-            f"{options.accumulate}; {near} can."
-        )
-
-
-def _validate_every(options: TrainOptions) -> int:
-    return options.validate_every or max(1, options.steps // 10)
-
-
-def resolve_precision(options: RunOptions) -> str:
-    """fp32, bf16 or fp16: what `--precision auto` comes to here.
-
-    On CPUs with bfloat16 instructions products of matrices take half the time or less; on others bfloat16 is emulated
-    and slower than float32.
-    """
-    if options.train.precision != "auto":
-        return options.train.precision
-    kind = pick_device(options.machine.device).type
-    on_gpu = kind == "cuda" and torch.cuda.is_bf16_supported()
-    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # private: there is no public way to ask
-    on_cpu = kind == "cpu" and known is not None and known()
-    return "bf16" if on_gpu or on_cpu else "fp32"
-
-
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices and kernels alone, as is usual: not on biases and normalisation."""
-    parameters = [value for value in module.parameters() if value.requires_grad]
-    decayed = [value for value in parameters if value.ndim > 1]
-    others = [value for value in parameters if value.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def learning_rate(step: int, options: TrainOptions) -> float:
-    """Linear warm-up to the peak, then a cosine to 0 at the last step."""
-    warmup = min(options.warmup, max(1, options.steps // 10))
-    if step < warmup:
-        return options.learning_rate * (step + 1) / warmup
-    part = (step - warmup) / max(1, options.steps - warmup)
-    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * part))
-
-
-def _outlook(training: Training, number: int, held_back: int, scene: Scene, step: int) -> str:
+def _outlook(training: Training, scene: Scene, step: int) -> str:
     options, accelerator = training.options, training.accelerator
-    student: Student = training.average.student
-    parameters = sum(item.numel() for item in student.parameters())
+    parameters = sum(item.numel() for item in training.average.student.parameters())
     where = (
         f"{accelerator.device}, {accelerator.num_processes} process(es), {accelerator.mixed_precision} mixed precision"
     )
     text = (
-        f"student of {parameters / 1e6:.1f} M parameters, {number} panoramas at {scene.size[0]}x{scene.size[1]} and "
-        f"{held_back} held back, {options.steps} steps of {options.batch_size} on {where}, about "
-        f"{disk(24 * parameters)} of disk"
+        f"student of {parameters / 1e6:.1f} M parameters, {len(training.seen)} panoramas at "
+        f"{scene.size[0]}x{scene.size[1]} and {training.choice.panoramas} held back, {options.steps} steps of "
+        f"{options.batch_size} on {where}, about {disk(24 * parameters)} of disk"
     )  # float32 student, the best so far, and a checkpoint with average and two moments of each parameter
     return f"{text}; goes on from step {step}." if step else f"{text}."

@@ -46,7 +46,8 @@ def made(folder: Path, **changed: Any) -> tuple[Distiller, Sample, Run, list[Inp
     student = new_student("t", scene.label_set, "random")
     data = Panoramas(run, inputs, scene, options.level)
     sample = torch.utils.data.default_collate([data[0, 1], data[1, 2]])
-    return new_distiller(student, run, inputs, scene, options, torch.device("cpu")).eval(), sample, run, inputs
+    distiller = new_distiller(student, run, inputs, scene, options, options.assistant.assistant, torch.device("cpu"))
+    return distiller.eval(), sample, run, inputs
 
 
 def test_the_loss_is_the_mean_over_levels_each_as_its_input_is(labelled: Path) -> None:

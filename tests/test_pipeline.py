@@ -21,8 +21,8 @@ import goodsam
 from goodsam import files, pipeline, predictor
 from goodsam.config import run_options
 from goodsam.errors import GoodSAMError
+from goodsam.schedule import resolve_precision
 from goodsam.targets import read_probabilities
-from goodsam.train import resolve_precision
 
 MADE = ("masks", "assistant_probs", "ensemble", "labels", "confidence")
 TRAINING = {"student": "t", "init": "random", "steps": 2, "batch_size": 2, "workers": 0, "device": "cpu"}

@@ -20,9 +20,9 @@ from goodsam.errors import GoodSAMError
 from goodsam.loader import look_at
 from goodsam.progress import Silent
 from goodsam.run import Input, Run
+from goodsam.schedule import check_split, learning_rate, resolve_precision
 from goodsam.student import load_student, resize
 from goodsam.targets import read_probabilities
-from goodsam.train import check_split, learning_rate, resolve_precision
 
 
 @pytest.fixture(scope="module")
