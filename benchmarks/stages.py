@@ -48,7 +48,7 @@ def run_stage(name: str, options: argparse.Namespace) -> int:
     """One stage of the project; returns how many panoramas it worked on."""
     run: RunOptions = run_options(
         sam="regions", assistant=str(options.assistant), init="random", limit=options.limit, steps=options.steps,
-        batch_size=2, train_size=options.train_size, workers=0, device="cpu",
+        batch_size=2, train_size=options.train_size, whole_scale=1.0, patches=0, workers=0, device="cpu",
     )  # fmt: skip
     if name == "predict":
         paths = list(list_images(options.panoramas).values())[: options.limit]

@@ -34,13 +34,13 @@ class DemoOptions:
     """How strict the teacher's filters are, see `goodsam distill --help`."""
     points_per_side: int = 6
     """Prompts along each side of a view, count; fewer than the preset's 8 spare the demo a minute or two."""
-    steps: int = 45
+    steps: int = 60
     """Training steps, count."""
     batch_size: int = 1
     """Panoramas in one step, count."""
     train_size: str = "400x2048"
-    """HxW in pixels at which the student learns."""
-    learning_rate: float = 1e-4
+    """HxW in pixels at which the student labels, and of which it sees patches and a shrunken whole."""
+    learning_rate: float = 6e-4
     """Peak learning rate."""
     warmup: int = 6
     """Steps until the learning rate is at its peak, count."""
