@@ -258,9 +258,9 @@ RUNGS: dict[str, Rung] = {
         name: Rung(
             student(name),
             (*recipe.against, START, OURS, ADAPTED),
-            trained=recipe.longer == 1,
+            trained=not recipe.once,
             only=None if recipe.everywhere else "strips",
-            slow=1,
+            slow=2,
         )
         for name, recipe in STUDENTS.items()
     },

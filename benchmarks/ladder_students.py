@@ -6,7 +6,7 @@ from typing import Any
 
 from ladder_data import Clock
 from ladder_scores import LABEL_SET
-from ladder_targets import ENSEMBLE, PLAIN, RICH, VIEWS, link, targets_run
+from ladder_targets import ENSEMBLE, PLAIN, VIEWS, link, targets_run
 from ladder_world import Ladder
 
 from goodsam import files, pipeline, weights
@@ -41,7 +41,9 @@ class Recipe:
     rounds: int = 1
     """Trainings, the student of one labelling for the next."""
     longer: int = 1
-    """Times the ladder's steps; above 1, of one seed alone."""
+    """Times the ladder's steps."""
+    once: bool = False
+    """Of one seed alone, since it takes long or is beside the way."""
     everywhere: bool = False
     """Tested on spheres as well, which students do not learn from."""
     against: tuple[str, ...] = ()
@@ -68,11 +70,12 @@ def _recipes() -> dict[str, Recipe]:
         found[name] = Recipe(ENSEMBLE, options, against=(before,))
         before = name
     found[before] = replace(found[before], against=(*found[before].against, plain), everywhere=True)
-    found["class weights in place of rare patches"] = Recipe(
-        ENSEMBLE, options | {"rare_patches": 0.0, "class_weights": 0.5}, against=(before,)
+    weighted = options | {"rare_patches": 0.0, "class_weights": 0.5}
+    found["class weights in place of rare patches"] = Recipe(ENSEMBLE, weighted, against=(before,), once=True)
+    found["student: two rounds"] = Recipe(ENSEMBLE, options, rounds=2, against=(before,), once=True, everywhere=True)
+    found["student: five times the steps"] = Recipe(
+        ENSEMBLE, options, longer=5, against=(before,), once=True, everywhere=True
     )
-    found["student: two rounds"] = Recipe(ENSEMBLE, options, rounds=2, against=(before,), everywhere=True)
-    found["student: rich ensemble, longer"] = Recipe(RICH, options, longer=5, against=(before,), everywhere=True)
     return found
 
 

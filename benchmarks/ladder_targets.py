@@ -1,24 +1,19 @@
 """What the ladder's students learn from: the targets of a run, made in other ways than its label stage makes them."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from ladder_data import Clock
 from ladder_scores import LABEL_SET, kept_folder
-from ladder_steps import fused, fusion_options
-from ladder_world import ADAPTED, Ladder
+from ladder_world import Ladder
 
 from goodsam import files, targets
 from goodsam.ego import mount_of
 from goodsam.run import Run
-from goodsam.teachers.assistant import merged_probabilities, whole_probabilities
-from goodsam.views import lay_views
+from goodsam.teachers.assistant import whole_probabilities
 
-PLAIN, VIEWS, ENSEMBLE, RICH = "plain labels", "views", "ensemble", "rich ensemble"
-Pair = tuple[torch.Tensor, torch.Tensor]
-"""Probabilities of the assistant and of the ensemble, float32 (C, H, W)."""
+PLAIN, VIEWS, ENSEMBLE = "plain labels", "views", "ensemble"
 
 
 def targets_run(ladder: Ladder, name: str) -> Run:
@@ -27,19 +22,13 @@ def targets_run(ladder: Ladder, name: str) -> Run:
     Args:
         ladder: with the strips.
         name: PLAIN: the label map of the assistant on the whole panorama, as one-hot; VIEWS: what it says of the views,
-            without masks; ENSEMBLE: as the label stage leaves it; RICH: of the adapted assistant, fused with the
-            teacher's masks and regions, as by `--adapt-steps` and `--sam NAME+regions`.
+            without masks; ENSEMBLE: as the label stage leaves it.
     """
     run = ladder.distilled(ladder.unlabelled, "masks", "label")
     if name == ENSEMBLE:
         return run
     made = Run(ladder.work / "targets" / name.replace(" ", "-"))
     decides = {"label": run.record("label")["fingerprint"], "strips": len(ladder.unlabelled.stems)}
-    makers: dict[str, Callable[[str], Pair]] = {
-        PLAIN: lambda stem: _plain(ladder, stem), RICH: lambda stem: _rich(ladder, run, stem),
-    }  # fmt: skip
-    if name == RICH:
-        decides |= {"fusion": fusion_options(), "adapted": [item.sha256 for item in ladder.adapted(ADAPTED, 0).weights]}
     kept_folder(made.root, decides)
     for kept in ("label.json", "inputs.json", "run.yaml"):
         link(run.root / kept, made.root / kept)
@@ -47,33 +36,20 @@ def targets_run(ladder: Ladder, name: str) -> Run:
         for folder in ("ensemble", "assistant_probs"):
             link(run.root / "assistant_probs", made.root / folder)
         return made
-    link(run.root / "features", made.root / "features")
     clock = Clock(ladder.work / "seconds.json")
     todo = [stem for stem in ladder.unlabelled.stems if not made.file("ensemble", stem).exists()]
     for stem in clock.track(todo, len(todo), f"targets {name} {files.fingerprint_of(decides)[:8]}"):
-        assistant, ensemble = makers[name](stem)
+        said = whole_probabilities(ladder.assistant, ladder.unlabelled.panorama(stem))
+        labels = torch.nn.functional.one_hot(said.argmax(0), len(LABEL_SET)).permute(2, 0, 1).float()
         valid = _valid(ladder, stem)
-        targets.write_probabilities(made.file("assistant_probs", stem), assistant, valid)
-        targets.write_probabilities(made.file("ensemble", stem), ensemble, valid)
+        targets.write_probabilities(made.file("assistant_probs", stem), said, valid)
+        targets.write_probabilities(made.file("ensemble", stem), labels, valid)
     return made
 
 
 def link(source: Path, link: Path) -> None:
     if not link.is_symlink():
         link.symlink_to(source.resolve())
-
-
-def _plain(ladder: Ladder, stem: str) -> Pair:
-    said = whole_probabilities(ladder.assistant, ladder.unlabelled.panorama(stem))
-    labels = torch.nn.functional.one_hot(said.argmax(0), len(LABEL_SET)).permute(2, 0, 1).float()
-    return said, labels
-
-
-def _rich(ladder: Ladder, run: Run, stem: str) -> Pair:
-    panorama = ladder.seen(ladder.unlabelled, stem)
-    views = lay_views(panorama.geometry)
-    merged = merged_probabilities(ladder.adapted(ADAPTED, 0), panorama, views)
-    return merged, fused(merged, ladder.masks_and_regions(run, ladder.unlabelled, stem), panorama.geometry)
 
 
 def _valid(ladder: Ladder, stem: str) -> np.ndarray:
