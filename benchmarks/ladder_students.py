@@ -46,6 +46,11 @@ class Recipe:
     """Of one seed alone, since it takes long or is beside the way."""
     everywhere: bool = False
     """Tested on spheres as well, which students do not learn from."""
+
+    def makes(self, other: "Recipe") -> bool:
+        """Whether both make the same student."""
+        names = ("targets", "options", "rounds", "longer")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
     against: tuple[str, ...] = ()
     """Other students that it is compared with."""
 
@@ -70,6 +75,8 @@ def _recipes() -> dict[str, Recipe]:
         found[name] = Recipe(ENSEMBLE, options, against=(before,))
         before = name
     found[before] = replace(found[before], against=(*found[before].against, plain), everywhere=True)
+    without = options | {"alpha": 0.0, "beta": 0.0}
+    found["without logits and features"] = Recipe(ENSEMBLE, without, against=(before,), once=True)
     weighted = options | {"rare_patches": 0.0, "class_weights": 0.5}
     found["class weights in place of rare patches"] = Recipe(ENSEMBLE, weighted, against=(before,), once=True)
     found["student: two rounds"] = Recipe(ENSEMBLE, options, rounds=2, against=(before,), once=True, everywhere=True)
@@ -90,7 +97,7 @@ def student_run(ladder: Ladder, name: str, seed: int) -> Run:
     plain = "".join(letter for letter in name if letter not in ",;:+'").strip().replace(" ", "-")
     for number in range(1, recipe.rounds + 1):
         # The first of several rounds is the student of one round.
-        same = next(key for key, other in STUDENTS.items() if other.options == recipe.options and other.rounds == 1)
+        same = next(key for key, other in STUDENTS.items() if replace(recipe, rounds=1).makes(other))
         if number < recipe.rounds:
             run = student_run(ladder, same, seed)
         else:
