@@ -77,8 +77,8 @@ def _recipes() -> dict[str, Recipe]:
     found[before] = replace(found[before], against=(*found[before].against, plain), everywhere=True)
     without = options | {"alpha": 0.0, "beta": 0.0}
     found["without logits and features"] = Recipe(ENSEMBLE, without, against=(before,), once=True)
-    weighted = options | {"rare_patches": 0.0, "class_weights": 0.5}
-    found["class weights in place of rare patches"] = Recipe(ENSEMBLE, weighted, against=(before,), once=True)
+    plain_logits = options | {"beta": 0.0, "temperature": 1.0}
+    found["without features, temperature 1"] = Recipe(ENSEMBLE, plain_logits, against=(before,), once=True)
     found["student: two rounds"] = Recipe(ENSEMBLE, options, rounds=2, against=(before,), once=True, everywhere=True)
     found["student: five times the steps"] = Recipe(
         ENSEMBLE, options, longer=5, against=(before,), once=True, everywhere=True
