@@ -20,13 +20,8 @@ from goodsam.teachers.assistant import TransformersAssistant
 from goodsam.train import train_student
 
 BARE: dict[str, Any] = {
-    "patches": 1,
-    "whole_scale": 0.0,
-    "rare_patches": 0.0,
-    "alpha": 0.0,
-    "beta": 0.0,
-    "average": 0.0,
-}
+    "patches": 1, "whole_scale": 0.0, "rare_patches": 0.0, "alpha": 0.0, "beta": 0.0, "average": 0.0, "temperature": 2.0,
+}  # fmt: skip
 """One patch a step, anywhere, and the ensemble's labels alone: what the rest is added to."""
 
 

@@ -130,8 +130,8 @@ class LossOptions:
     """Weight of the feature terms; 0 leaves them out."""
     features: Literal["stored", "online"] = "stored"
     """The assistant's features: levels 3 and 4 as the run stores them, or all four, made anew in each step (slower)."""
-    temperature: float = 2.0
-    """Temperature of L_ta, above 0; larger gives more weight to how the assistant ranks unlikely classes."""
+    temperature: float = 1.0
+    """Temperature of L_ta, above 0; larger weighs unlikely classes more, of which the run keeps only the sum."""
     confidence: float = 0.5
     """Largest ensemble probability (0..1) below which a pixel has no weight in L_ens; above, that is its weight."""
     class_weights: float = 0.0

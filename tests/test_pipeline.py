@@ -71,7 +71,7 @@ def test_the_run_holds_what_the_design_says(finished: Path) -> None:
 def test_run_yaml_records_options_versions_and_weights(finished: Path, world: Path) -> None:
     value = yaml.safe_load((finished / "run.yaml").read_text())
     assert value["options"]["sam"] == "regions"
-    assert value["options"]["temperature"] == 2.0
+    assert value["options"]["temperature"] == 1.0
     assert value["options"]["train_size"] == "96x512"  # resolved
     assert value["options"]["precision"] == resolve_precision(run_options())  # of this machine
     assert value["versions"]["goodsam"] == goodsam.__version__
