@@ -20,8 +20,14 @@ from goodsam.teachers.assistant import TransformersAssistant
 from goodsam.train import train_student
 
 BARE: dict[str, Any] = {
-    "patches": 1, "whole_scale": 0.0, "rare_patches": 0.0, "alpha": 0.0, "beta": 0.0, "average": 0.0, "temperature": 2.0,
-}  # fmt: skip
+    "patches": 1,
+    "whole_scale": 0.0,
+    "rare_patches": 0.0,
+    "alpha": 0.0,
+    "beta": 0.0,
+    "average": 0.0,
+    "temperature": 2.0,
+}
 """One patch a step, anywhere, and the ensemble's labels alone: what the rest is added to."""
 
 
@@ -46,6 +52,7 @@ class Recipe:
         """Whether both make the same student."""
         names = ("targets", "options", "rounds", "longer")
         return all(getattr(self, name) == getattr(other, name) for name in names)
+
     against: tuple[str, ...] = ()
     """Other students that it is compared with."""
 
