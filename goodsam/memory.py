@@ -10,8 +10,8 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory that it frees, until it ends; returns whether the C library can (glibc).
 
     By default glibc gives blocks of more than some megabytes back to the kernel at once, and takes fresh ones, which
-    the kernel fills with zeros page by page. A training step on a CPU takes and frees hundreds of them, and up to a
-    tenth of its time went there; what the process needs at most grows by as much (`benchmarks/train.py`).
+    the kernel fills with zeros page by page. A training step on a CPU takes and frees hundreds of them, and a tenth
+    of its time and more went there; what the process needs at most grows by as much (`benchmarks/train.py`).
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
