@@ -41,6 +41,12 @@ class Job:
             raise GoodSAMError(f"--limit {self.options.input.limit}: must be at least 1.")
         if self.options.fusion.mask_weight < 0:
             raise GoodSAMError(f"--mask-weight {self.options.fusion.mask_weight:g}: must be 0 or more.")
+        for name in ("held_back", "average", "drop", "rare_patches"):
+            share = self.options.flat()[name]
+            if not 0 <= share <= 1:
+                raise GoodSAMError(f"--{name.replace('_', '-')} {share:g}: must be from 0 to 1.")
+        if self.options.loss.temperature <= 0:
+            raise GoodSAMError(f"--temperature {self.options.loss.temperature:g}: must be above 0.")
         if self.options.train.rounds < 1:
             raise GoodSAMError(f"--rounds {self.options.train.rounds}: must be at least 1.")
         if self.options.adapt.adapt_steps < 0:

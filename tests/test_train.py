@@ -102,6 +102,17 @@ def test_a_batch_that_cannot_be_split_is_refused(size: int, accumulate: int, pro
         check_split(TrainOptions(batch_size=size, accumulate=accumulate), processes)
 
 
+@pytest.mark.parametrize(("name", "value"), [("held_back", 1.5), ("average", -0.1), ("drop", 2.0), ("rare_patches", 3)])
+def test_shares_out_of_range_are_refused(labelled: Path, name: str, value: float) -> None:
+    with pytest.raises(GoodSAMError, match=rf"--{name.replace('_', '-')} {value:g}: must be from 0 to 1"):
+        train(labelled, given(labelled, **{name: value}))
+
+
+def test_a_temperature_of_zero_is_refused(labelled: Path) -> None:
+    with pytest.raises(GoodSAMError, match="--temperature 0: must be above 0"):
+        train(labelled, given(labelled, temperature=0.0))
+
+
 def test_the_best_student_of_those_looked_at_is_kept(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Agreement with panoramas held back decides, whatever the last step gave."""
     found = iter([0.3, 0.6, 0.5, 0.4])
