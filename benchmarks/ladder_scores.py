@@ -12,9 +12,9 @@ from ladder_data import Pictures
 from goodsam import __version__, files
 from goodsam.bootstrap import miou_of, paired_bootstrap
 from goodsam.boundary_f1 import boundary_f1
+from goodsam.counts import SEAM_DEGREES, confusion_matrix, iou_of
 from goodsam.images import read_label_map
 from goodsam.labels import LABEL_SETS
-from goodsam.metrics import SEAM_DEGREES, confusion_matrix, iou_of
 from goodsam.progress import Pace
 
 LABEL_SET = LABEL_SETS["densepass13"]

@@ -12,6 +12,8 @@ from goodsam.errors import UnreadableImageError
 log = logging.getLogger(__name__)
 
 _EXIF_ORIENTATION = 0x0112
+_EXIF_TURNED = 5
+"""Orientations from this on swap rows and columns."""
 # A 16-bit or float image has no agreed white; ink colours depend on a press; a palette is the mark of a label map.
 _REFUSED_MODES = {
     "CMYK": "ink colours (CMYK), not light",
@@ -53,6 +55,28 @@ def read_photo(path: Path) -> np.ndarray:
         raise UnreadableImageError(
             f"{path}: cannot be read to its end ({reason}); the file is cut off or damaged, copy it again."
         ) from error
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width of a photograph in pixels, upright as its EXIF says, without decoding it.
+
+    Raises:
+        UnreadableImageError: not an image, or one whose head is damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                width, height = image.size
+                # image.getexif() would decode a PNG, in case EXIF stands behind its pixels, where no camera writes it.
+                turned = Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1) >= _EXIF_TURNED
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(
+            f"{path}: not an image, whatever its name says; give a JPEG, PNG, WebP, TIFF or BMP file."
+        ) from error
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise UnreadableImageError(f"{path}: its size cannot be read ({error}).") from error
+    return (width, height) if turned else (height, width)
 
 
 def _refuse_mode(path: Path, image: Image.Image) -> None:

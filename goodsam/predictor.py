@@ -19,7 +19,7 @@ from goodsam.labels import LabelSet
 from goodsam.panorama import Geometry, Panorama, geometry_of, read_panorama
 from goodsam.progress import Pace, Progress, Silent, pick_device
 from goodsam.student import STRIDE, Student, load_student, resize
-from goodsam.weights import STREET, resolve
+from goodsam.weights import STREET, WeightFile, resolve, weight_files
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +61,20 @@ class Predictor:
     Args:
         student: trained.
         device: where it runs.
+        weights: the files that it was read from.
     """
 
-    def __init__(self, student: Student, device: torch.device) -> None:
+    def __init__(self, student: Student, device: torch.device, weights: tuple[WeightFile, ...] = ()) -> None:
         self.student = student.to(device).eval()
         self.device = device
+        self.weights = weights
         self.label_set = student.label_set
         self._trained = getattr(student.model.config, "goodsam", {})
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(item.numel() for item in self.student.parameters())
 
     def predict(
         self,
@@ -145,7 +152,7 @@ def load(folder: str | Path, device: str = "auto") -> Predictor:
         GoodSAMError: no such folder, nothing of that name on the hub, or not a SegFormer.
     """
     path = Path(folder) if folder != STREET and Path(folder).is_dir() else resolve(str(folder), "student")
-    return Predictor(load_student(path), pick_device(device))
+    return Predictor(load_student(path), pick_device(device), weight_files(str(folder), path))
 
 
 def predict_files(

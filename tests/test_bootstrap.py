@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from goodsam.bootstrap import miou_of, paired_bootstrap
+from goodsam.bootstrap import Resampled, miou_of, paired_bootstrap
 from goodsam.metrics import confusion_matrix, iou_of
 
 CLASSES = 4
@@ -85,3 +85,50 @@ def test_different_images_are_refused() -> None:
         paired_bootstrap(confusions, confusions[:2])
     with pytest.raises(ValueError, match="not of the same images"):
         paired_bootstrap(confusions[:0], confusions[:0])
+
+
+def resampled(confusions: np.ndarray) -> Resampled:
+    found = Resampled(CLASSES)
+    for index, confusion in enumerate(confusions):
+        found.add(confusion, index)
+    return found
+
+
+def noisy(number: int, error: float, seed: int = 0) -> np.ndarray:
+    """Confusion matrices of `number` images of which each has its own difficulty, the same for every `error`."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for hard in rng.random(number):
+        labels = rng.integers(0, CLASSES, (30, 40)).astype(np.uint8)
+        wrong = rng.random(labels.shape) < error * (0.5 + hard)
+        found.append(
+            confusion_matrix(labels, np.where(wrong, (labels + 1) % CLASSES, labels).astype(np.uint8), CLASSES)
+        )
+    return np.array(found)
+
+
+def test_image_by_image_is_the_bootstrap_of_all_at_once() -> None:
+    """Poisson draws instead of draws with replacement: the same interval, within what 2,000 resamples scatter by."""
+    first, second = noisy(80, 0.3), noisy(80, 0.28)
+    expected = paired_bootstrap(first, second)
+    low, high = resampled(second).interval(resampled(first)) or [np.nan, np.nan]
+    width = expected.high - expected.low
+    assert abs(low - expected.low) < 0.15 * width
+    assert abs(high - expected.high) < 0.15 * width
+    alone = resampled(first).interval() or [np.nan, np.nan]
+    assert alone[0] < miou_of(first.sum(0)) < alone[1]
+    assert alone[1] - alone[0] > 2 * width  # what makes an image hard for both falls out of the difference
+
+
+def test_each_resample_is_the_miou_of_its_own_draw() -> None:
+    confusions = noisy(6, 0.3)
+    found = resampled(confusions)
+    times = [np.random.default_rng([0, index]).poisson(1.0, 2000) for index in range(6)]
+    for resample in range(5):
+        drawn = sum(times[index][resample] * confusions[index] for index in range(6))
+        assert found.mious()[resample] == pytest.approx(miou_of(np.asarray(drawn)))
+
+
+def test_one_image_has_no_interval() -> None:
+    assert resampled(noisy(1, 0.3)).interval() is None
+    assert Resampled(CLASSES).interval() is None

@@ -21,6 +21,7 @@ from goodsam.labels import LABEL_SETS, LabelSet, load_label_set, own_label_set
 from goodsam.metrics import Scores
 from goodsam.panorama import Panorama, geometry_of
 from goodsam.subjects import label_table
+from goodsam.weights import WeightFile
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 CITYSCAPES, DENSEPASS = LABEL_SETS["cityscapes19"], LABEL_SETS["densepass13"]
@@ -115,6 +116,7 @@ class FakeStudent:
         self.label_set = label_set
         self.shift = shift
         self.calls: list[tuple[type, bool, int | None]] = []
+        self.weights, self.parameters = (WeightFile("fake", "model.safetensors", "abc", "none"),), 7
 
     def predict(self, image: Any, *, wrap: bool = True, width: int | None = None) -> Found:
         self.calls.append((type(image), wrap, width))
@@ -164,6 +166,74 @@ def test_label_table_is_the_published_mapping() -> None:
     assert label_table("x", same, DENSEPASS)[:13].tolist() == list(range(13))
 
 
+def test_an_interrupted_evaluation_goes_on(root: Path, student: FakeStudent, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, out = f"student:{root / 'student'}", root / "out/metrics.json"
+    expected = evaluate(subject, data_of(root))
+    student.calls.clear()
+    monkeypatch.setattr("goodsam.evaluation.KEEP_EVERY", 0.0)
+    original = FakeStudent.predict
+
+    def stopped(self: FakeStudent, image: Any, **given: Any) -> Found:
+        if len(self.calls) == 1:
+            raise KeyboardInterrupt
+        return original(self, image, **given)
+
+    write(root / "images/c.png", np.zeros((*SIZE, 3)))
+    write(root / "labels/c.png", np.zeros(SIZE))
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeStudent, "predict", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(subject, data_of(root), out=out, workers=1)
+    # The first image is predicted but not yet counted when the second stops it: nothing is counted twice.
+    with monkeypatch.context() as patch:
+        patch.setattr("goodsam.evaluation._Kept.forget", lambda self: None)
+        evaluate(subject, data_of(root), out=out, limit=3)
+    assert (root / "out/metrics.partial.npz").is_file()
+    student.calls.clear()
+    again = evaluate(subject, data_of(root), out=out, limit=3)
+    assert student.calls == []  # all three were kept
+    assert again.images == 3
+    assert not (root / "out/metrics.partial.npz").exists()
+    assert (
+        evaluate(subject, data_of(root), limit=2).confusion != expected.confusion
+    )  # c is another image, in the middle
+
+
+def test_what_was_kept_of_other_images_or_weights_is_not_gone_on_with(
+    root: Path, student: FakeStudent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, out = f"student:{root / 'student'}", root / "metrics.json"
+    monkeypatch.setattr("goodsam.evaluation.KEEP_EVERY", 0.0)
+    monkeypatch.setattr("goodsam.evaluation._Kept.forget", lambda self: None)
+    evaluate(subject, data_of(root), out=out)
+    student.calls.clear()
+    evaluate(subject, data_of(root), out=out, limit=1)
+    assert len(student.calls) == 1
+    student.weights = (WeightFile("fake", "model.safetensors", "other", "none"),)
+    found = evaluate(subject, data_of(root), out=out)
+    assert len(student.calls) == 3
+    assert found.weights == ["other"]
+
+
+def test_label_maps_of_a_run_are_in_its_label_set(root: Path) -> None:
+    """RUN/label.json says what the ids of RUN/labels are; they are mapped to the data's."""
+    for seed, stem in enumerate(("a", "left/b")):
+        in_19 = np.where(blobs(seed) == 12, 13, blobs(seed))  # car is 13 of Cityscapes' classes
+        write(root / f"run/labels/{stem}.png", in_19)
+        write(root / f"loose/{stem}.png", in_19)
+    made_with = {"label_set": "own", "classes": CITYSCAPES.names, "colors": CITYSCAPES.colors}
+    (root / "run/label.json").write_text(json.dumps({"made_with": made_with}))
+    assert evaluate(f"labels:{root / 'run/labels'}", data_of(root)).miou == 1
+    with pytest.raises(GoodSAMError, match="value 13 is no class of densepass13"):
+        evaluate(f"labels:{root / 'loose'}", data_of(root))
+    assert evaluate(f"labels:{root / 'loose'},label_set=cityscapes19", data_of(root)).miou == 1
+
+
+def test_a_subject_has_options_of_its_own(root: Path, student: FakeStudent) -> None:
+    evaluate(f"student:{root / 'student'},width=64", data_of(root), width=32, limit=1)
+    assert student.calls == [(Panorama, True, 64)]
+
+
 @dataclass(frozen=True)
 class Output:
     probabilities: torch.Tensor
@@ -176,6 +246,7 @@ class FakeAssistant:
     def __init__(self, label_set: LabelSet) -> None:
         self.label_set = label_set
         self.sizes: list[tuple[int, ...]] = []
+        self.weights = ()
 
     def predict(self, images: torch.Tensor) -> Output:
         self.sizes.append(tuple(images.shape[2:]))
@@ -236,10 +307,15 @@ def test_missing_or_wrong_label_map_is_named(root: Path) -> None:
 @pytest.mark.parametrize(
     ("subject", "options", "message"),
     [
-        ("sam:x", {}, "must be student:DIR, assistant:ID or labels:DIR"),
+        ("sam:x", {}, "must be student:DIR, student:OWNER/NAME, assistant:ID or labels:DIR"),
         ("labels", {}, "must be student:DIR"),
         ("labels:", {}, "must be student:DIR"),
         ("labels:/nowhere", {}, "no such folder"),
+        ("labels:x,views=whole", {}, "'views' is no option of labels; it has label_set"),
+        ("student:x,width=many", {}, "width must be a number"),
+        ("assistant:x,views=fish", {}, "views must be one of whole, crops, tangent, auto"),
+        ("assistant:x,scale=big", {}, "scale big: must be"),
+        ("labels:x", {"workers": 0}, "--workers 0"),
         ("labels:x", {"limit": 0}, "--limit 0"),
         ("labels:x", {"projection": "fisheye"}, "panorama or photo"),
     ],

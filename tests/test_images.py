@@ -11,7 +11,7 @@ from PIL import Image
 
 from goodsam.errors import GoodSAMError, UnreadableImageError
 from goodsam.files import list_images
-from goodsam.images import read_label_map, read_photo
+from goodsam.images import read_label_map, read_photo, read_size
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -192,3 +192,18 @@ def test_16_bit_rgb_png_is_refused(tmp_path: Path) -> None:
     (tmp_path / "deep.png").write_bytes(data)
     with pytest.raises(UnreadableImageError, match=r"deep\.png: more than 8 bits a channel; save it as an 8-bit RGB"):
         read_photo(tmp_path / "deep.png")
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_size_without_decoding_is_that_of_the_photo(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(path, exif=exif)
+    assert read_size(path) == read_photo(path).shape[:2]
+    path.write_bytes(path.read_bytes()[:-100])
+    assert read_size(path) == ((30, 20) if orientation > 4 else (20, 30))  # pixels are cut off, the head is not
+    path.write_bytes(b"no image")
+    with pytest.raises(UnreadableImageError, match=r"a\.jpg: not an image"):
+        read_size(path)

@@ -193,8 +193,9 @@ def test_metrics_json_has_the_keys_of_the_design_in_order() -> None:
     scores.add(*random_maps(0, classes=13))
     value = json.loads(json.dumps(scores.result("student:a", "folder:b").to_json(), allow_nan=False))
     assert list(value) == [
-        *("subject", "data", "label_set", "images", "pixels", "ignored", "coverage", "miou", "miou_sphere"),
-        *("pixel_accuracy", "seam_miou", "boundary_f1", "per_class", "confusion"),
+        *("subject", "data", "label_set", "images", "pixels", "ignored", "ignored_share", "coverage", "miou"),
+        *("miou_interval", "miou_sphere", "pixel_accuracy", "seam_miou", "latitudes", "boundary_f1", "per_class"),
+        *("confusion", "weights"),
     ]
     assert (value["subject"], value["data"], value["label_set"]) == ("student:a", "folder:b", "densepass13")
     assert list(value["per_class"]) == list(LABEL_SETS["densepass13"].names)
@@ -247,3 +248,51 @@ def test_nothing_added() -> None:
     result = Scores(THREE).result("", "")
     assert result.images == result.pixels == 0
     assert result.miou is result.boundary_f1 is None
+
+
+def test_what_was_added_up_can_be_kept_and_gone_on_with() -> None:
+    pairs = [random_maps(seed, (12, 72)) for seed in range(4)]
+    geometry = geometry_of((12, 72), vfov=120)
+    whole, first = Scores(THREE), Scores(THREE)
+    for index, pair in enumerate(pairs):
+        whole.add(*pair, geometry)
+        if index < 2:
+            first.add(*pair, geometry)
+    second = Scores(THREE)
+    second.restore({name: value.copy() for name, value in first.state().items()})
+    for pair in pairs[2:]:
+        second.add(*pair, geometry)
+    assert second.result("a", "b") == whole.result("a", "b")
+
+
+def test_latitudes_add_up_to_the_whole_and_each_is_its_own_rows() -> None:
+    labels, prediction = random_maps(2, (36, 72))
+    scores = Scores(THREE)
+    scores.add(labels, prediction, geometry_of((36, 72), vfov=180))
+    bands = scores.result("", "").latitudes or []
+    assert [(band["from"], band["to"]) for band in bands] == [(low, low + 15) for low in range(75, -91, -15)]
+    assert sum(band["share"] or 0 for band in bands) == pytest.approx(1)
+    for index, band in enumerate(bands):
+        rows = slice(3 * index, 3 * index + 3)
+        only = Scores(THREE)
+        only.add(labels[rows], prediction[rows])
+        assert band["miou"] == only.result("", "").miou
+
+
+def test_the_share_of_ignored_pixels() -> None:
+    labels = np.zeros((4, 8), dtype=np.uint8)
+    labels[:, :2] = 255
+    scores = Scores(THREE)
+    scores.add(labels, labels)
+    found = scores.result("", "")
+    assert (found.ignored, found.ignored_share) == (8, 0.25)
+
+
+def test_an_interval_over_images() -> None:
+    scores = Scores(THREE)
+    for seed in range(12):
+        scores.add(*random_maps(seed))
+    found = scores.result("", "")
+    assert found.miou is not None
+    assert found.miou_interval is not None
+    assert 0 < found.miou_interval[0] < found.miou < found.miou_interval[1] < 1

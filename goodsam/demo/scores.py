@@ -85,7 +85,7 @@ def predict(out: Path, subject: Subject, options: DemoOptions, steps: Steps) -> 
     steps.measure(f"predict {subject.key}", lambda: files.fingerprint_of(made_with))
     if not todo:
         return
-    look = load_subject(subject.subject, data, SubjectOptions(subject.views, (1.0,), options.device, None))
+    look = load_subject(subject.subject, data, SubjectOptions(views=subject.views, device=options.device)).predict
     for stem, image, _ in steps.track(todo, len(todo), subject.name):
         steps.note(subject.name)
         files.write_image(folder / f"{stem}.png", look(stem, read_panorama(image, data.vfov)))
