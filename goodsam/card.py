@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ _CARD = """---
 {header}---
 # Student {student}, made by GoodSAM {version}
 
-Labels every pixel of 360-degree panoramas. It was distilled without labels: the teacher `{sam}` said where things are,
+Labels every pixel of 360-degree panoramas. It was distilled {taught}: the teacher `{sam}` said where things are,
 the assistant `{assistant}` named them, and the student, starting from `{init}`, learned from both fused in {steps}
 steps of {batch_size} panoramas.
 
@@ -61,7 +62,7 @@ panoramas. Where one of them is unknown or for non-commercial use only, so is th
 
 For panoramas like those it was trained on: label maps, shares of classes, and overlays for people to look at.
 
-- Nobody drew a label for it: what the assistant confuses or has no class for, the student does too. Its classes are
+- {drawn}: what the assistant confuses or has no class for, the student does too. Its classes are
   the assistant's, or made from them.
 - Agreement with labels of the ensemble is not accuracy. On other cameras, places, seasons and at night it may be worse.
 - Its confidence is not calibrated.
@@ -110,7 +111,7 @@ def student_card(
     """
     about = yaml.safe_load((run.root / "run.yaml").read_text())
     used, options = about["weights"], about["options"]
-    names = {name: _shown(str(options[name])) for name in ("sam", "assistant", "init")}
+    names = {name: shown(str(options[name])) for name in ("sam", "assistant", "init")}
     return _CARD.format(
         header=_header(used, options),
         version=__version__,
@@ -119,8 +120,9 @@ def student_card(
         number=len(label_set),
         label_set=label_set.name,
         classes=", ".join(label_set.names),
+        **_drawn(run),
         data=_data(run, options, size, agreement, vfov),
-        weights=_weights(used),
+        weights=weights_table(used),
         agreement=_agreement(agreement),
         measured=f"{MEASURED}\n\n{_NOT_MEASURED}",
     )
@@ -142,6 +144,17 @@ def _header(used: list[dict[str, str]], options: dict[str, Any]) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000)
 
 
+def _drawn(run: Run) -> dict[str, str]:
+    """Whether anybody drew labels for this training, in two sentences of the card."""
+    corrected = len(run.record("train")["made_with"].get("corrections", {}))
+    if not corrected:
+        return {"taught": "without labels", "drawn": "Nobody drew a label for it"}
+    return {
+        "taught": f"without labels but for {corrected} panoramas that a person corrected",
+        "drawn": f"But for {corrected} corrected panoramas nobody drew a label for it",
+    }
+
+
 def _data(
     run: Run,
     options: dict[str, Any],
@@ -160,9 +173,10 @@ def _data(
     )
 
 
-def _weights(used: list[dict[str, str]]) -> str:
+def weights_table(used: Sequence[Mapping[str, str]]) -> str:
+    """Weight files as rows of a card: id, file, licence and sha256 of each, as `run.yaml` has them."""
     columns = ("id", "file", "licence", "sha256")
-    found = [tuple(_cell(_shown(item[name]) if name == "id" else item[name]) for name in columns) for item in used]
+    found = [tuple(_cell(shown(item[name]) if name == "id" else item[name]) for name in columns) for item in used]
     return "\n".join(f"| {' | '.join(row)} |" for row in [columns, ("---",) * len(columns), *found])
 
 
@@ -177,7 +191,7 @@ def _agreement(agreement: dict[str, float] | None) -> str:
     )
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """The name of a model or folder as others may read it: of a path on this machine the last part alone."""
     path = Path(name)
     return path.resolve().name if path.is_absolute() or path.exists() else name
@@ -237,7 +251,7 @@ def with_measured(card: str, metrics: dict[str, Any]) -> str:
         metrics: as in metrics.json.
     """
     kind, _, where = metrics["data"].partition(":")
-    data = f"{kind}:{','.join(_shown(part) for part in where.split(','))}"
+    data = f"{kind}:{','.join(shown(part) for part in where.split(','))}"
     rows = [f"| {name} | {_percent(metrics[key])} |" for key, name in _TOTALS.items() if metrics[key] is not None]
     classes = ", ".join(f"{name} {_percent(value)}" for name, value in metrics["per_class"].items())
     lines = [

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -16,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from goodsam import __version__
+from goodsam.assistant_training.options import AssistantTrainOptions
 from goodsam.config import Device, RunOptions, read_config
 from goodsam.errors import GoodSAMError
 
@@ -32,6 +34,9 @@ app = App(
 )
 
 app.meta.suppress_keyboard_interrupt = False  # an app of its own, which passes nothing on
+
+assistant = App(name="assistant", help="Assistants of one's own, from labelled photos.")
+app.command(assistant)
 
 Panoramas = Annotated[Path, Parameter(help="Folder of panoramas, sub-folders included, or one panorama.")]
 Out = Annotated[Path, Parameter(help="Run folder; the same command on the same folder resumes.")]
@@ -180,6 +185,43 @@ def inspect(
 
 
 @app.command
+def review(
+    run: Annotated[Path, Parameter(help="Run folder with labels.")],
+    /,
+    *,
+    to: Annotated[
+        Literal["coco", "cvat", "label-studio"] | None, Parameter(help="Write labels and images for this tool.")
+    ] = None,
+    from_: Annotated[
+        Path | None,
+        Parameter(name="--from", help="Bring corrections back: what a tool exported, a file, zip or folder."),
+    ] = None,
+    out: Annotated[Path | None, Parameter(help="With --to: folder to write; default RUN/review/TOOL.")] = None,
+    stems: Annotated[
+        list[str] | None,
+        Parameter(help="With --to: names of panoramas, as of label maps; default all.", consume_multiple=True),
+    ] = None,
+    least_sure: Annotated[
+        int | None, Parameter(help="With --to: only so many, those with the least confidence, uncorrected so far.")
+    ] = None,
+) -> None:
+    """Labels out to an annotation tool with --to, and what a person corrected there back with --from."""
+    from goodsam import review as reviewing
+
+    if (to is None) == (from_ is None):
+        raise GoodSAMError("review: give either --to coco, cvat or label-studio, or --from PATH.")
+    if to is not None:
+        reviewing.write_review(run, to, out, stems, least_sure)
+        log.info("next: correct them there (docs/review.md), then goodsam review %s --from EXPORT", run)
+        return
+    assert from_ is not None
+    if out is not None or stems or least_sure is not None:
+        raise GoodSAMError("review --from: takes all of the export; leave out --out, --stems and --least-sure.")
+    reviewing.bring_back(run, from_)
+    log.info("next: goodsam train PANORAMAS --out %s, with the options of before; the corrections take part", run)
+
+
+@app.command
 def evaluate(
     subject: Annotated[
         str, Parameter(help="student:DIR or student:OWNER/NAME, assistant:ID or labels:DIR (label maps).")
@@ -206,7 +248,8 @@ def evaluate(
     horizon: Annotated[float | None, Parameter(help="Row of the horizon, pixels from the top; default H / 2.")] = None,
     width: Annotated[int | None, Parameter(help="Pixels at which a student sees them; default as trained.")] = None,
     limit: Annotated[int | None, Parameter(help="Use only the first so many images; default all.")] = None,
-    out: Annotated[Path | None, Parameter(help="metrics.json, or a folder for it.")] = None,
+    workers: Annotated[int | None, Parameter(help="Threads beside the network; default one a core, up to 4.")] = None,
+    out: Annotated[Path | None, Parameter(help="metrics.json, or a folder for it; interrupted, goes on there.")] = None,
     device: Annotated[Device, Parameter(help="auto takes CUDA, then Apple's GPU, then the CPU.")] = "auto",
 ) -> None:
     """Score a student, an assistant or label maps against labels: a table, and metrics.json with --out."""
@@ -215,9 +258,26 @@ def evaluate(
     _quiet()
     result = scoring.evaluate(
         subject, data, views=views, view_scale=view_scale, projection=projection, vfov=vfov, horizon=horizon,
-        width=width, limit=limit, out=out, device=device,
+        width=width, limit=limit, out=out, device=device, workers=workers, progress=RichProgress(),
     )  # fmt: skip
     Console().print(scoring.table(result))
+
+
+@assistant.command(name="train")
+def train_assistant(
+    *,
+    data: Annotated[
+        str, Parameter(help="Labelled photos, as evaluate takes them: folder:IMAGES,LABELS[,LABELSET] or another kind.")
+    ],
+    out: Annotated[Path, Parameter(help="Folder of the assistant; OUT.train beside it holds what resuming takes.")],
+    options: Annotated[AssistantTrainOptions | None, Parameter(name="*")] = None,
+) -> None:
+    """Fine-tune an assistant on labelled photos, or train one from random weights. Run again to resume."""
+    from goodsam.assistant_training import training
+
+    _quiet()
+    training.train_assistant(data, out, options, RichProgress())
+    log.info("assistant: %s; next: goodsam distill PANORAMAS --out RUN --assistant %s", out, out)
 
 
 @app.command
@@ -297,10 +357,13 @@ def streetworld(
 @app.meta.default
 def launcher(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], config: Config = None) -> None:
     """Read --config, then hand over to the verb."""
-    values = read_config(config) if config is not None else {}
+    own = tokens[:2] == ("assistant", "train")
+    known = [*(item.name for item in fields(AssistantTrainOptions)), "data", "out"] if own else None  # a run's
+    values = read_config(config, known) if config is not None else {}
     given = {name.replace("_", "-"): value for name, value in values.items() if value is not None}
     # `read_config` has refused unknown keys by now; with no file, what an earlier call in this process set is undone.
-    app.config = (Dict({tokens[0]: given}, allow_unknown=True),) if tokens and given else ()
+    verb = {tokens[0]: {tokens[1]: given} if own else given} if tokens and given else {}
+    app.config = (Dict(verb, allow_unknown=True),) if verb else ()
     app(tokens)
 
 

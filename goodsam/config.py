@@ -263,9 +263,12 @@ def unknown_option(name: str, known: list[str], where: str) -> str:
     return f"{where}: unknown option {name!r}; {hint}"
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, known: list[str] | None = None) -> dict[str, Any]:
     """Options from a YAML file, or from the `options` of a `run.yaml`; dashes and underscores are the same.
 
+    Args:
+        path: the file.
+        known: the keys that it may have, with underscores; default those of a run.
     Raises:
         GoodSAMError: not such a file, or an unknown key.
     """
@@ -278,7 +281,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise GoodSAMError(f"--config {path}: must hold `option: value` lines, such as `steps: 2000`.")
     options = {str(key).replace("-", "_"): item for key, item in value.items()}
-    known = [*option_names(), "panoramas", "out"]
+    known = known or [*option_names(), "panoramas", "out"]
     for name in options:
         if name not in known:
             raise GoodSAMError(unknown_option(name, known, f"--config {path}"))

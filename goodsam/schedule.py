@@ -32,14 +32,19 @@ def validate_every(options: TrainOptions) -> int:
 
 
 def resolve_precision(options: RunOptions) -> str:
-    """fp32, bf16 or fp16: what `--precision auto` comes to here.
+    """fp32, bf16 or fp16: what `--precision` comes to on the device of a run."""
+    return precision_on(options.machine.device, options.train.precision)
+
+
+def precision_on(device: str, precision: str) -> str:
+    """fp32, bf16 or fp16: what `--precision auto` comes to on a `--device`; others stay.
 
     On CPUs with bfloat16 instructions products of matrices take half the time or less; on others bfloat16 is emulated
     and slower than float32.
     """
-    if options.train.precision != "auto":
-        return options.train.precision
-    kind = pick_device(options.machine.device).type
+    if precision != "auto":
+        return precision
+    kind = pick_device(device).type
     on_gpu = kind == "cuda" and torch.cuda.is_bf16_supported()
     known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # private: there is no public way to ask
     on_cpu = kind == "cpu" and known is not None and known()

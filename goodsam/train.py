@@ -24,6 +24,7 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from goodsam import corrections
 from goodsam.agreement import Choice, hold_back
 from goodsam.average import Average
 from goodsam.card import student_card
@@ -37,7 +38,7 @@ from goodsam.mka.loss import Loss
 from goodsam.progress import Progress, disk, duration, pick_device
 from goodsam.run import Input, Run
 from goodsam.schedule import check_split, learning_rate, parameter_groups, resolve_precision, validate_every
-from goodsam.student import new_student, save_student
+from goodsam.student import Student, new_student, save_student
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +61,12 @@ class Training:
     accelerator: Accelerator
     distiller: Distiller
     optimizer: torch.optim.Optimizer
-    average: Average
+    average: Average[Student]
     choice: Choice
 
     def parts(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
-        parts = {"model": self.distiller, "optimizer": self.optimizer, "average": self.average.student}
+        parts = {"model": self.distiller, "optimizer": self.optimizer, "average": self.average.model}
         scaler = {} if self.accelerator.scaler is None else {"scaler": self.accelerator.scaler}  # of fp16
         return {**parts, "choice": self.choice, **scaler}
 
@@ -107,7 +108,7 @@ def train_student(
     )
     batches = _grouped(loader, options.train.accumulate)
     steps = fit(training, progress.track(batches, options.train.steps - first, "train"), first)
-    best = training.average.student
+    best = training.average.model
     agreed = choice.finish(best)
     found = None if agreed is None else asdict(agreed)
     if accelerator.is_main_process:
@@ -134,7 +135,7 @@ def _prepared(
         keep_freed_memory()
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no" if precision == "fp32" else precision)
     check_split(training, accelerator.num_processes)
-    seen, held_back = hold_back(inputs, training.held_back, training.seed)
+    seen, held_back = hold_back(inputs, training.held_back, training.seed, corrections.corrected(run, inputs))
     student = new_student(options.student.student, scene.label_set, start, training.seed, training.drop)
     asked = assistant or options.assistant.assistant
     distiller = new_distiller(student, run, seen, scene, options, asked, accelerator.device)
@@ -170,7 +171,7 @@ def fit(training: Training, batches: Iterable[list[Sample]], first: int) -> int:
             left, each = options.steps - step - 1, seconds / MEASURED_STEPS
             log.info("train: about %s for the other %d steps (%.2f s each).", duration(left * each), left, each)
         if (step + 1) % validate_every(options) == 0 or step + 1 == options.steps:
-            values |= choice.look(training.average.student, step)
+            values |= choice.look(training.average.model, step)
         if journal is not None:
             journal.write(step, values | {"learning_rate": rate}, seconds)
         if (step + 1) % options.checkpoint_every == 0 or step + 1 == options.steps:
@@ -270,7 +271,7 @@ def _grouped(loader: Iterable[Sample], number: int) -> Iterator[list[Sample]]:
 
 def _outlook(training: Training, scene: Scene, step: int) -> str:
     options, accelerator = training.options, training.accelerator
-    parameters = sum(item.numel() for item in training.average.student.parameters())
+    parameters = sum(item.numel() for item in training.average.model.parameters())
     where = (
         f"{accelerator.device}, {accelerator.num_processes} process(es), {accelerator.mixed_precision} mixed precision"
     )

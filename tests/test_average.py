@@ -24,15 +24,15 @@ def test_the_average_is_that_of_a_loop(decay: float) -> None:
         for key in expected:
             now = student.state_dict()[key].flatten()[0].item()
             expected[key] = kept * expected[key] + (1 - kept) * now
-            assert average.student.state_dict()[key].flatten()[0].item() == pytest.approx(expected[key], abs=1e-5)
+            assert average.model.state_dict()[key].flatten()[0].item() == pytest.approx(expected[key], abs=1e-5)
     count = "model.decode_head.batch_norm.num_batches_tracked"
-    assert average.student.state_dict()[count] == student.state_dict()[count]
+    assert average.model.state_dict()[count] == student.state_dict()[count]
 
 
 def test_the_average_labels_and_does_not_learn() -> None:
     student = new_student("t", own_label_set(("a", "b")), "random").train()
     average = Average(student, 0.9)
-    assert not average.student.training
+    assert not average.model.training
     assert student.training
-    assert not any(value.requires_grad for value in average.student.parameters())
+    assert not any(value.requires_grad for value in average.model.parameters())
     assert all(value.requires_grad for value in student.parameters())

@@ -64,6 +64,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "facebook/sam-vit-huge": folder / "sam",
         "facebook/sam-vit-base": folder / "sam",
         "nvidia/segformer-b5-finetuned-cityscapes-1024-1024": folder / "segformer",
+        "nvidia/segformer-b0-finetuned-cityscapes-1024-1024": folder / "segformer",
         "nvidia/mit-b0": folder / "mit",
     }
 
@@ -104,6 +105,11 @@ def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
                 words += [option, value]
     if words[1] in ("distill", "masks"):
         words.append("--points-per-side=2")
+    if words[1] == "assistant":
+        fewer = {"--steps": "2", "--until": "1", "--crop": "32x64,64x32,32x32", "--batch-size": "2"}
+        words = [fewer.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+        small = {"--steps": "2", "--crop": "32x64", "--held-out": "1", "--workers": "0", "--device": "cpu"}
+        words += [part for option, value in small.items() if option not in words for part in (option, value)]
     monkeypatch.setattr(sys, "argv", words)
     try:
         cli.main()
@@ -129,6 +135,26 @@ def test_commands_of_the_training_guide(line: str, desk: Path, monkeypatch: pyte
         run("goodsam masks PHOTOS --out RUN", monkeypatch)
         run("goodsam label PHOTOS --out RUN", monkeypatch)
     run(line, monkeypatch)
+    assert (desk / "RUN" / "student" / "model.safetensors").exists()
+
+
+def test_commands_of_the_guide_to_assistants(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs" / "assistants.md").read_text(), re.S)
+    (classes,) = (text for kind, text in guide if kind == "yaml")
+    (desk / "classes.yaml").write_text(classes)
+    tiny.write_panoramas(desk / "IMAGES", 3, (64, 96))
+    for path in (desk / "IMAGES").iterdir():
+        Image.fromarray(np.zeros((64, 96), dtype=np.uint8)).save(desk / "LABELS" / path.name)
+    for name, other in (("TEST_IMAGES", "IMAGES"), ("TEST_LABELS", "LABELS"), ("PANORAMAS", "PHOTOS")):
+        shutil.copytree(desk / other, desk / name)
+    lines = [line for kind, text in guide if kind == "sh" for line in text.strip().splitlines()]
+    assert [line.split()[1] for line in lines].count("assistant") == 5
+    for line in lines:
+        run(line.replace("--scenes 1200", "--scenes 3 --size 64x96").replace("--workers 2", "--workers 1"), monkeypatch)
+    for name in ("ASSISTANT", "SMALL_ASSISTANT", "FREE_ASSISTANT", "EARLY", "STREET_ASSISTANT"):
+        assert (desk / name / "model.safetensors").exists()
+    assert "non-commercial" in (desk / "SMALL_ASSISTANT" / "README.md").read_text()
+    assert "\nlicense: apache-2.0\n" in (desk / "STREET_ASSISTANT" / "README.md").read_text()
     assert (desk / "RUN" / "student" / "model.safetensors").exists()
 
 

@@ -203,7 +203,7 @@ def segment_anything_masks(image: np.ndarray) -> list[dict]:
     from segment_anything import SamAutomaticMaskGenerator
 
     options = OPTIONS["sam"]
-    model = _segment_anything_model()
+    model = segment_anything_model()
     model.mask_threshold = options["mask_threshold"]
     generator = SamAutomaticMaskGenerator(
         model,
@@ -217,7 +217,8 @@ def segment_anything_masks(image: np.ndarray) -> list[dict]:
     return _to_json([(item["segmentation"], item["predicted_iou"]) for item in generator.generate(image)])
 
 
-def _segment_anything_model() -> torch.nn.Module:
+def segment_anything_model() -> torch.nn.Module:
+    """segment-anything's own model with the weights of case "sam"."""
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
     vit, decoder = _tiny_vit(), _decoder_options()
@@ -243,10 +244,15 @@ def _segment_anything_model() -> torch.nn.Module:
         iou_head_hidden_dim=decoder["iou_head_hidden_dim"],
     )
     model = Sam(encoder, prompts, masks)
-    tensors = {_segment_anything_name(name): value for name, value in tiny_model("sam").state_dict().items()}
-    tensors.pop("prompt_encoder.shared_embedding.positional_embedding")  # the same tensor under its second name
-    model.load_state_dict(tensors)
+    model.load_state_dict(segment_anything_weights(tiny_model("sam")))
     return model.eval()
+
+
+def segment_anything_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of transformers' SAM under segment-anything's names."""
+    tensors = {_segment_anything_name(name): value for name, value in model.state_dict().items()}
+    tensors.pop("prompt_encoder.shared_embedding.positional_embedding")  # the same tensor under its second name
+    return tensors
 
 
 _RENAMED = (

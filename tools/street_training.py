@@ -1,4 +1,4 @@
-"""What the training scripts of the bundled models share: optimiser, schedule, averaged weights, checkpoints."""
+"""How the bundled teacher is trained: optimiser, schedule, averaged weights, checkpoints."""
 
 from pathlib import Path
 from typing import Any

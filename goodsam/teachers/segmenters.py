@@ -152,13 +152,13 @@ def _stages(model: nn.Module, pixels: Tensor, hidden: list[Tensor], last: int | 
 
 def _semantic_scores(model: nn.Module, pixels: Tensor) -> AssistantOutput:
     """UperNet, BEiT, DPT and their like: logits, upsampled, then softmax."""
-    seen = resized(pixels, _accepted_size(model.config, (pixels.shape[2], pixels.shape[3])))
+    seen = resized(pixels, accepted_size(model.config, (pixels.shape[2], pixels.shape[3])))
     output = model(pixel_values=seen, output_hidden_states=True)
     logits = F.interpolate(output.logits, size=pixels.shape[2:], mode="bilinear", align_corners=False)
     return AssistantOutput(logits.softmax(1), feature_levels(output.hidden_states, seen.shape[3]))
 
 
-def _accepted_size(config: Any, size: tuple[int, int]) -> tuple[int, int]:
+def accepted_size(config: Any, size: tuple[int, int]) -> tuple[int, int]:
     """The size (h, w) that a semantic segmenter is shown instead of `size`: most take any."""
     if config.model_type in ("beit", "data2vec-vision", "dpt"):  # position embeddings of one (square) size
         side = config.image_size
