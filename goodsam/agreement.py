@@ -1,7 +1,7 @@
 """How far a student agrees with the ensemble on panoramas that training does not see. No true label takes part."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,16 @@ class Agreement:
     panoramas: int
 
 
-def hold_back(inputs: Sequence[Input], share: float, seed: int) -> tuple[list[Input], list[Input]]:
-    """Split inputs into those to train on and those held back: drawn at random, none where a share is below one."""
+def hold_back(
+    inputs: Sequence[Input], share: float, seed: int, corrected: Collection[Input] = ()
+) -> tuple[list[Input], list[Input]]:
+    """Split inputs into those to train on and those held back: drawn at random, none where a share is below one.
+
+    Those that a person corrected are never held back (our choice): they are few, and drawn to be learned from.
+    """
     number = min(MOST, int(share * len(inputs)))
-    chosen = set(np.random.default_rng(seed).permutation(len(inputs))[:number].tolist())
+    order = np.random.default_rng(seed).permutation(len(inputs)).tolist()
+    chosen = set([place for place in order if inputs[place] not in corrected][:number])
     kept = [item for place, item in enumerate(inputs) if place not in chosen]
     return kept, [item for place, item in enumerate(inputs) if place in chosen]
 

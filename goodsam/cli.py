@@ -38,7 +38,12 @@ app.meta.suppress_keyboard_interrupt = False  # an app of its own, which passes 
 assistant = App(name="assistant", help="Assistants of one's own, from labelled photos.")
 app.command(assistant)
 
-Panoramas = Annotated[Path, Parameter(help="Folder of panoramas, sub-folders included, or one panorama.")]
+data_sets = App(name="data", help="Published data sets on disk.")
+app.command(data_sets)
+
+Panoramas = Annotated[
+    str, Parameter(help="Folder of panoramas, sub-folders included, one panorama, or a data set: wildpass:ROOT.")
+]
 Out = Annotated[Path, Parameter(help="Run folder; the same command on the same folder resumes.")]
 Options = Annotated[RunOptions | None, Parameter(name="*")]
 Config = Annotated[
@@ -85,7 +90,7 @@ class RichProgress:
             self._bars.update(self._task, text=text)
 
 
-def _run(panoramas: Path, out: Path, options: RunOptions | None, stages: tuple[str, ...] | None = None) -> None:
+def _run(panoramas: str, out: Path, options: RunOptions | None, stages: tuple[str, ...] | None = None) -> None:
     from goodsam import pipeline
 
     _quiet()
@@ -261,6 +266,26 @@ def evaluate(
         width=width, limit=limit, out=out, device=device, workers=workers, progress=RichProgress(),
     )  # fmt: skip
     Console().print(scoring.table(result))
+
+
+@data_sets.command(name="check")
+def check_data(
+    data: Annotated[
+        str,
+        Parameter(
+            help="folder:IMAGES,LABELS[,LABELSET], or KIND:ROOT[,OPTION...], KIND one of densepass, wildpass, "
+            "stanford2d3d, synpass, cityscapes, streetworld, OPTION a label set (densepass13, stanford8), a split "
+            "(train, val, test), a fold (fold1, fold2, fold3), or pinhole."
+        ),
+    ],
+    /,
+    *,
+    workers: Annotated[int | None, Parameter(help="Threads that read; default one a core, up to 4.")] = None,
+) -> None:
+    """Read every label map and image size: classes and sizes found, number of files; or the first that is wrong."""
+    from goodsam.datasets import check
+
+    Console().print(check.table(check.check_data(data, workers, RichProgress())))
 
 
 @assistant.command(name="train")

@@ -113,6 +113,13 @@ def write_image(path: Path, pixels: np.ndarray, **options: Any) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def png_bytes(pixels: np.ndarray) -> bytes:
+    """uint8 (H, W) or (H, W, 3) as the bytes that `write_image` writes to a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal sha256 of a file's bytes."""
     with path.open("rb") as file:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from goodsam import targets
+from goodsam import corrections, targets
 from goodsam.augment import Tilt, Turn, Window, photometric
 from goodsam.config import LevelOptions, RunOptions, TrainOptions, parse_size
 from goodsam.errors import GoodSAMError
@@ -183,8 +183,7 @@ class _Panorama:
     def __init__(self, run: Run, item: Input, scene: Scene) -> None:
         self._scene = scene
         self._image = torch.from_numpy(read_photo(item.path)).permute(2, 0, 1)
-        self.ensemble = targets.read_probabilities(run.file("ensemble", item.stem))
-        self._assistant = targets.read_probabilities(run.file("assistant_probs", item.stem))
+        self.ensemble, self._assistant = corrections.targets_of(run, item.stem)
         features = run.file("features", item.stem)
         self._features = targets.read_features(features) if features.exists() else {}
 

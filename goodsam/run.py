@@ -31,6 +31,9 @@ _SUFFIXES = {
     "labels": ".png",
     "confidence": ".png",
 }
+"""What is made from a photo, and made again when the photo changes."""
+_CORRECTIONS = "corrections"
+"""What a person made of it, which no program can make again."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,13 @@ class Run:
 
     def file(self, folder: str, stem: str) -> Path:
         """`RUN/<folder>/<stem>` with the suffix of that folder's files."""
-        root = self._main.root if folder == "masks" else self.root
-        return root / folder / f"{stem}{_SUFFIXES[folder]}"
+        root = self._main.root if folder in ("masks", _CORRECTIONS) else self.root
+        return root / folder / f"{stem}{'.png' if folder == _CORRECTIONS else _SUFFIXES[folder]}"
+
+    @property
+    def corrections(self) -> Path:
+        """`RUN/corrections`, label maps of a person; all rounds share them."""
+        return self._main.root / _CORRECTIONS
 
     @property
     def projection(self) -> Path:
@@ -201,6 +209,7 @@ class Run:
                 if stem in known and known[stem]["sha256"] != entry["sha256"]:
                     log.warning("%s has changed since it was used here; what was made from it is made again.", path)
                     self._forget(stem)
+                    self._exchange_correction(stem, known[stem]["sha256"], entry["sha256"])
                 known[stem] = entry
                 inputs.append(Input(stem, path, entry["sha256"]))
             files.write_json(self.root / "inputs.json", dict(sorted(known.items())))
@@ -228,6 +237,23 @@ class Run:
             for folder in _SUFFIXES:
                 Run(root).file(folder, stem).unlink(missing_ok=True)
 
+    def _exchange_correction(self, stem: str, before: str, now: str) -> None:
+        """A correction of the photo as it was is a person's work: it is kept aside, and comes back with that photo.
+
+        Args:
+            stem: of the photo.
+            before: its sha256 when the correction was drawn.
+            now: its sha256.
+        """
+        path = self.file(_CORRECTIONS, stem)
+        stale = [self.root / "stale" / f"{_CORRECTIONS}-{digest[:12]}" / f"{stem}.png" for digest in (before, now)]
+        if path.exists():
+            _move_file(path, stale[0])
+            log.warning("%s: was drawn on the photo as it was before; kept as %s and not used.", path, stale[0])
+        if stale[1].exists():
+            _move_file(stale[1], path)
+            log.info("%s: taken back from %s, drawn on the photo as it is now.", path, stale[1])
+
     # -- run.yaml -------------------------------------------------------------------------------------------------
 
     def _describe(self) -> None:
@@ -247,6 +273,11 @@ class Run:
             "left_out": {stem: entry["left_out"] for stem, entry in self.inputs().items() if "left_out" in entry},
         }
         files.write_text(self.root / "run.yaml", yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+
+
+def _move_file(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)
 
 
 def _described(path: Path, before: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from goodsam import targets
+from goodsam import corrections
 from goodsam.run import Input, Run
 
 READERS = 4
@@ -21,7 +21,7 @@ def class_frequencies(run: Run, inputs: Sequence[Input], classes: int) -> np.nda
     """Share of each class in the ensemble of all panoramas, float64 (C,), summing to one."""
 
     def counts(item: Input) -> np.ndarray:
-        stored = targets.read_probabilities(run.file("ensemble", item.stem))
+        stored = corrections.ensemble_of(run, item.stem)
         return np.bincount(stored.labels()[stored.probs[0] > 0].numpy(), minlength=classes)
 
     with ThreadPoolExecutor(READERS) as pool:
