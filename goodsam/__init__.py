@@ -17,7 +17,7 @@ def distill(panoramas: str | Path, *, out: str | Path, **options: Any) -> "Predi
     """Turn a folder of unlabelled panoramas into a student; the same call on the same `out` resumes.
 
     Args:
-        panoramas: a folder of panoramas, or one.
+        panoramas: a folder of panoramas, one, or a data set such as `wildpass:ROOT`.
         out: the run folder.
         options: as on the command line, with underscores: `sam="regions"`, `steps=2000`; see `goodsam.config`.
     Returns:
@@ -27,7 +27,7 @@ def distill(panoramas: str | Path, *, out: str | Path, **options: Any) -> "Predi
     """
     from goodsam import config, pipeline, predictor
 
-    run = pipeline.distill(Path(panoramas), Path(out), config.run_options(**options))
+    run = pipeline.distill(panoramas, Path(out), config.run_options(**options))
     return predictor.load(run.student, options.get("device", "auto"))
 
 
@@ -63,7 +63,7 @@ def evaluate(subject: str, data: str, **options: Any) -> "Evaluation":
 
     Args:
         subject: `student:DIR`, `assistant:ID` or `labels:DIR`.
-        data: `folder:IMAGES,LABELS[,LABELSET]` or `streetworld:ROOT`.
+        data: `folder:IMAGES,LABELS[,LABELSET]`, `densepass:ROOT` or another kind of `goodsam.datasets.KINDS`.
         options: of `goodsam.evaluation.evaluate`.
     """
     from goodsam import evaluation

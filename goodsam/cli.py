@@ -234,7 +234,11 @@ def evaluate(
     /,
     *,
     data: Annotated[
-        str, Parameter(help="folder:IMAGES,LABELS[,LABELSET]: same stems, uint8 ids, 255 ignored; or streetworld:ROOT.")
+        str,
+        Parameter(
+            help="folder:IMAGES,LABELS[,LABELSET]: same stems, uint8 ids, 255 ignored; or a data set, such as "
+            "densepass:ROOT,densepass13 (goodsam data check --help lists them)."
+        ),
     ],
     views: Annotated[
         Literal["whole", "crops", "tangent"], Parameter(help="How an assistant sees panoramas.")
@@ -286,6 +290,48 @@ def check_data(
     from goodsam.datasets import check
 
     Console().print(check.table(check.check_data(data, workers, RichProgress())))
+
+
+@app.command
+def compare(
+    subjects: Annotated[
+        list[str],
+        Parameter(help="Two or more, each as evaluate takes it; the others are compared with the first."),
+    ],
+    /,
+    *,
+    data: Annotated[str, Parameter(help="Labelled images, as evaluate takes them: folder:IMAGES,LABELS[,LABELSET], ...")],
+    out: Annotated[Path | None, Parameter(help="Folder for compare.json and compare.html, with pictures.")] = None,
+    views: Annotated[
+        Literal["whole", "crops", "tangent"], Parameter(help="How assistants see panoramas, where they do not say.")
+    ] = "crops",
+    view_scale: Annotated[
+        str, Parameter(help="Factor by which a view is enlarged before an assistant; 1,1.5 averages two.")
+    ] = "1",
+    projection: Annotated[
+        Literal["panorama", "photo"] | None,
+        Parameter(help="photo: ordinary photographs, nothing wraps; default what the data says, else panorama."),
+    ] = None,
+    vfov: Annotated[
+        float | None,
+        Parameter(help="Vertical field of view, degrees; default what the data says, else 360 * H / W."),
+    ] = None,
+    horizon: Annotated[float | None, Parameter(help="Row of the horizon, pixels from the top; default H / 2.")] = None,
+    width: Annotated[int | None, Parameter(help="Pixels at which students see them; default as trained.")] = None,
+    limit: Annotated[int | None, Parameter(help="Use only the first so many images; default all.")] = None,
+    workers: Annotated[int | None, Parameter(help="Threads beside the networks; default one a core, up to 4.")] = None,
+    device: Annotated[Device, Parameter(help="auto takes CUDA, then Apple's GPU, then the CPU.")] = "auto",
+) -> None:
+    """Score several subjects in one pass: one table, with differences to the first and what each takes."""
+    from goodsam import comparison
+
+    _quiet()
+    result = comparison.compare(
+        subjects, data, views=views, view_scale=view_scale, projection=projection, vfov=vfov, horizon=horizon,
+        width=width, limit=limit, out=out, device=device, workers=workers, progress=RichProgress(),
+    )  # fmt: skip
+    for table in comparison.tables(result):
+        Console().print(table)
 
 
 @assistant.command(name="train")

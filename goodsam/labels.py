@@ -11,6 +11,8 @@ import yaml
 from torch import Tensor
 
 from goodsam.errors import GoodSAMError
+from goodsam.label_colors import CITYSCAPES, CLASS_COLORS
+from goodsam.label_tables import NONE, TABLES, LabelTable
 
 IGNORE = 255
 """The id that is no class: no scene there, or not labelled."""
@@ -37,38 +39,13 @@ class LabelSet:
         return table[labels]
 
 
-_CITYSCAPES = {
-    "road": (128, 64, 128),
-    "sidewalk": (244, 35, 232),
-    "building": (70, 70, 70),
-    "wall": (102, 102, 156),
-    "fence": (190, 153, 153),
-    "pole": (153, 153, 153),
-    "traffic light": (250, 170, 30),
-    "traffic sign": (220, 220, 0),
-    "vegetation": (107, 142, 35),
-    "terrain": (152, 251, 152),
-    "sky": (70, 130, 180),
-    "person": (220, 20, 60),
-    "rider": (255, 0, 0),
-    "car": (0, 0, 142),
-    "truck": (0, 0, 70),
-    "bus": (0, 60, 100),
-    "train": (0, 80, 100),
-    "motorcycle": (0, 0, 230),
-    "bicycle": (119, 11, 32),
+# For models that name the classes below but not all 19; `label_tables` has those that do.
+_SOURCES: dict[str, dict[str, tuple[str, ...]]] = {
+    "densepass13": {"person": ("person", "rider"), "car": ("car", "truck", "bus", "motorcycle", "bicycle")},
 }
-_DENSEPASS13 = [name for name in _CITYSCAPES if name not in ("rider", "truck", "bus", "train", "motorcycle", "bicycle")]
-
 LABEL_SETS = {
-    "cityscapes19": LabelSet("cityscapes19", tuple(_CITYSCAPES), tuple(_CITYSCAPES.values())),
-    # Train has no place among the 13 (DensePASS's own mapping): its probability is dropped.
-    "densepass13": LabelSet(
-        "densepass13",
-        tuple(_DENSEPASS13),
-        tuple(_CITYSCAPES[name] for name in _DENSEPASS13),
-        {"person": ("person", "rider"), "car": ("car", "truck", "bus", "motorcycle", "bicycle")},
-    ),
+    name: LabelSet(name, tuple(colors), tuple(colors.values()), _SOURCES.get(name, {}))
+    for name, colors in CLASS_COLORS.items()
 }
 
 
@@ -90,7 +67,7 @@ def own_label_set(names: Sequence[str]) -> LabelSet:
         if tuple(names) == known.names:
             return known
     generated = palette(len(names))
-    colors = tuple(_CITYSCAPES.get(name, color) for name, color in zip(names, generated, strict=True))
+    colors = tuple(CITYSCAPES.get(name, color) for name, color in zip(names, generated, strict=True))
     return LabelSet("own", tuple(names), colors)
 
 
@@ -118,7 +95,7 @@ def load_label_set(name: str) -> LabelSet:
         classes = {str(key): entry or {} for key, entry in value["classes"].items()}
         colors = palette(len(classes))
         chosen = tuple(
-            _rgb(entry.get("color", _CITYSCAPES.get(key, color)))
+            _rgb(entry.get("color", CITYSCAPES.get(key, color)))
             for (key, entry), color in zip(classes.items(), colors, strict=True)
         )
         sources = {key: _list_of(entry["from"]) for key, entry in classes.items() if "from" in entry}
@@ -148,6 +125,9 @@ def _list_of(value: Sequence[str]) -> tuple[str, ...]:
 def mapping(classes: Sequence[str], target: LabelSet) -> Tensor:
     """How an assistant's probabilities become those of a label set: float32 (C_target, C_assistant) of zeros and ones.
 
+    A built-in label set is reached by the table whose source classes the assistant has all, where there is one; any
+    label set by equal names, or by its `from` lists. Case and blanks around names do not count.
+
     Args:
         classes: the assistant's names, in its order.
         target: the label set to reach. An assistant's class that no target class is made of is dropped; one whose
@@ -155,21 +135,60 @@ def mapping(classes: Sequence[str], target: LabelSet) -> Tensor:
     Raises:
         GoodSAMError: a class of the label set that the assistant cannot give.
     """
-    if tuple(classes) == target.names:
+    if tuple(map(_plain, classes)) == tuple(map(_plain, target.names)):
         return torch.eye(len(target))
+    places: dict[str, int] = {}
+    for place, name in enumerate(classes):
+        places.setdefault(_plain(name), place)
+    table = table_for(classes, target)
     matrix = torch.zeros(len(target), len(classes))
+    if table is not None:
+        for source, own in zip(table.source, table.ids, strict=True):
+            if own != NONE:
+                matrix[own, places[_plain(source)]] = 1
+        return matrix
     for row, name in enumerate(target.names):
         for source in target.sources.get(name, (name,)):
-            if source not in classes:
-                near = difflib.get_close_matches(source, classes, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise GoodSAMError(
-                    f"label set {target.name}: class {name!r} is made of {source!r}, which the assistant does not "
-                    f"have.{hint} Its classes: {', '.join(classes)}. Give a --label-set FILE.yaml with `from` lists of "
-                    "these."
-                )
-            matrix[row, list(classes).index(source)] = 1
+            if _plain(source) not in places:
+                raise GoodSAMError(_misfit(name, source, classes, target, places))
+            matrix[row, places[_plain(source)]] = 1
     return matrix
+
+
+def table_for(classes: Sequence[str], target: LabelSet) -> LabelTable | None:
+    """The published table from an assistant's classes to a built-in label set: that of the most source classes.
+
+    A label set with `from` lists of its own is mapped by these alone.
+    """
+    known = {_plain(name) for name in classes}
+    fitting = [
+        table
+        for table in TABLES
+        if LABEL_SETS[table.target].names == target.names
+        and target.sources in ({}, LABEL_SETS[table.target].sources)
+        and known.issuperset(map(_plain, table.source))
+    ]
+    return max(fitting, key=lambda table: len(table.source), default=None)
+
+
+def _plain(name: str) -> str:
+    """A name without what models of one vocabulary spell differently."""
+    return " ".join(name.split()).casefold()
+
+
+def _misfit(name: str, source: str, classes: Sequence[str], target: LabelSet, places: dict[str, int]) -> str:
+    near = difflib.get_close_matches(source, classes, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    missing = [other for other in target.names if other not in target.sources and _plain(other) not in places]
+    what = f"class {name!r} is made of {source!r}, which the assistant does not have."
+    if source == name and len(missing) > 1:
+        what = f"classes {', '.join(map(repr, missing))} are not among those of the assistant."
+    elif source == name:
+        what = f"class {name!r} is not among those of the assistant."
+    return (
+        f"label set {target.name}: {what}{hint} Its classes: {', '.join(classes)}. Give a --label-set FILE.yaml with "
+        "`from` lists of these."
+    )
 
 
 def map_probabilities(probabilities: Tensor, matrix: Tensor) -> Tensor:

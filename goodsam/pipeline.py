@@ -11,20 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from goodsam import files, targets, weights
+from goodsam import corrections, files, targets, weights
 from goodsam.config import RunOptions, parse_scales
 from goodsam.dar.adapt import Adapter, adapt_assistant, save_adapted
-from goodsam.dar.fusion import fuse
-from goodsam.dar.merging import merge_masks
 from goodsam.dar.scales import SCALES, Seconded, seconded
+from goodsam.datasets import find_panoramas
 from goodsam.ego import Mount, find_mounts, hidden, mount_of, read_mounts, write_mounts
 from goodsam.errors import GoodSAMError
+from goodsam.hints import hints_of
 from goodsam.images import read_label_map
 from goodsam.job import Job
-from goodsam.labels import IGNORE
+from goodsam.labelling import label_panorama
 from goodsam.loader import look_at
 from goodsam.masks import PanoramaMasks, read_masks
 from goodsam.panorama import Panorama
+from goodsam.profiling import timed
 from goodsam.progress import Progress, Silent, pick_device
 from goodsam.run import Input, Run
 from goodsam.schedule import resolve_precision
@@ -36,19 +37,19 @@ from goodsam.teachers.assistant import (
     load_assistant,
     merged_probabilities,
     predict_views,
-    whole_probabilities,
 )
 from goodsam.teachers.combined import WITH_REGIONS, CombinedTeacher
 from goodsam.teachers.regions import load_regions
 from goodsam.teachers.sam import PRESETS, STREET_PRESETS, load_sam
 from goodsam.train import train_student
-from goodsam.views import Merger, cut
+from goodsam.views import cut
 
 log = logging.getLogger(__name__)
 
 STAGES = ("masks", "adapt", "label", "train")
 TEACHER_OPTIONS = (
-    "points_per_side", "points_per_batch", "iou_threshold", "stability_threshold", "nms_threshold", "min_area",
+    "placing", "points_per_side", "points_per_batch", "iou_threshold", "stability_threshold", "nms_threshold",
+    "min_area",
 )  # fmt: skip
 """Options of `TeacherOptions` that change single ones of the preset's."""
 PROJECTION_PANORAMAS = 4
@@ -56,12 +57,17 @@ PROJECTION_PANORAMAS = 4
 
 
 def distill(
-    panoramas: Path, out: Path, options: RunOptions, stages: tuple[str, ...] = STAGES, progress: Progress | None = None
+    panoramas: Path | str,
+    out: Path,
+    options: RunOptions,
+    stages: tuple[str, ...] = STAGES,
+    progress: Progress | None = None,
 ) -> Run:
     """Turn a folder of unlabelled panoramas into a student.
 
     Args:
-        panoramas: a folder of panoramas (sub-folders included), or one panorama.
+        panoramas: a folder of panoramas (sub-folders included), one panorama, or a data set such as `wildpass:ROOT`, as
+            `datasets.training_images` takes it.
         out: the run folder; the same command on the same folder resumes.
         options: of every stage.
         stages: which to do; a stage needs what the one before it left in the run.
@@ -69,7 +75,7 @@ def distill(
     Raises:
         GoodSAMError: an option, a model or all inputs cannot be used.
     """
-    everything = files.list_images(panoramas)
+    everything = find_panoramas(panoramas)
     found = dict(list(everything.items())[: options.input.limit])
     job = Job(Run(out), options, progress or Silent())
     job.check()
@@ -83,7 +89,7 @@ def distill(
         resolve_start(options.student.student, options.student.init)
     inputs = job.run.take_inputs(found)
     if "masks" in stages:
-        make_masks(job, inputs)
+        make_masks(job, inputs, assistant)
     cars = camera_cars(job, list(everything.values())) if assistant is not None else []
     start = options.student.init
     for number in range(1, rounds):
@@ -143,17 +149,26 @@ def load_teacher(options: RunOptions, device: torch.device) -> Teacher:
     return load_sam(given.sam, replace(presets[given.preset], **changed), device)
 
 
-def make_masks(job: Job, inputs: list[Input]) -> None:
-    """Stage 1: the teacher's masks of every view."""
+def make_masks(job: Job, inputs: list[Input], assistant: Assistant | None) -> None:
+    """Stage 1: the teacher's masks of every view; the assistant tells where to prompt, loaded if it is not there."""
     teacher = load_teacher(job.options, pick_device(job.options.machine.device))
     resolved = {name: value for name, value in teacher.options().items() if name in TEACHER_OPTIONS}
-    job.begin("masks", _made_masks_with(job, teacher), teacher.weights, resolved)
+    assistant = (assistant or _assistant(job.options)) if teacher.hinted else None
+    job.begin("masks", _made_masks_with(job, teacher, assistant), teacher.weights, resolved)
+    number = 0
     for item, panorama in job.each("masks", inputs, lambda item: job.run.file("masks", item.stem).exists()):
         geometry = panorama.geometry
         views = job.views(panorama)
-        seen = tuple((view, teacher.masks(cut(panorama, view))) for view in views)
-        masks = PanoramaMasks((geometry.height, geometry.width), teacher.name, seen)
+        with timed("hint"):
+            hints = [None] * len(views) if assistant is None else hints_of(assistant, panorama, views)
+        with timed("views"):
+            images = [cut(panorama, view) for view in views]
+        found = teacher.masks_of_views(images, hints)
+        masks = PanoramaMasks((geometry.height, geometry.width), teacher.name, tuple(zip(views, found, strict=True)))
         masks.write(job.run.file("masks", item.stem))
+        number += len(views)
+    if teacher.asked:
+        log.info("masks: %.0f prompts a view.", teacher.asked / number)
 
 
 def _result_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -161,17 +176,21 @@ def _result_options(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in ("name", "points_per_batch")}
 
 
-def _made_masks_with(job: Job, teacher: Teacher) -> dict[str, Any]:
+def _made_masks_with(job: Job, teacher: Teacher, assistant: Assistant | None) -> dict[str, Any]:
     view = asdict(job.options.view)
     for name in ("view_scale", "whole_view"):  # how the assistant sees them
         view.pop(name)
-    return {
+    made_with = {
         "teacher": _result_options(teacher.options()),
         "weights": [item.sha256 for item in teacher.weights],
         "views": view,
         "vfov": job.options.input.vfov,
         "horizon": job.options.input.horizon,
     }
+    if assistant is not None:
+        hinted = {"assistant": _result_options(assistant.options()), "weights": [i.sha256 for i in assistant.weights]}
+        made_with["hints"] = hinted
+    return made_with
 
 
 # -- adapt ----------------------------------------------------------------------------------------------------------
@@ -330,35 +349,10 @@ def label_one(
     scales: Sequence[float],
 ) -> None:
     """Write everything of one panorama; the label map last, since its being there means that all is."""
-    run, geometry = job.run, panorama.geometry
     seen, valid = without_car(job, panorama, cars)
-    merger = Merger(geometry, len(assistant.label_set))
-    levels = {level: _feature_merger(panorama, level, projection) for level in targets.FEATURE_STRIDES if projection}
-    masks = read_masks(run.file("masks", stem)).views
-    for view, output in predict_views(assistant, seen, [view for view, _ in masks], scales):
-        merger.add(view, output.probabilities[0].cpu())
-        for level, feature_merger in levels.items():
-            assert projection is not None
-            feature_merger.add(view, projection(level, output.features[level][0].cpu()))
-    merged = merger.result()
-    if job.options.view.whole_view:
-        merged = (merged + whole_probabilities(assistant, seen, scales)) / 2
-    ensemble = fuse(merged, merge_masks(masks, geometry), job.options.fusion)
-    targets.write_probabilities(run.file("assistant_probs", stem), merged, valid)
-    if levels:
-        targets.write_features(run.file("features", stem), {level: m.result() for level, m in levels.items()})
-    targets.write_probabilities(run.file("ensemble", stem), ensemble, valid)
-    confidence, labels = ensemble.max(0)
-    shown = np.where(valid, (confidence * 255).round().byte().numpy(), 0).astype(np.uint8)
-    files.write_image(run.file("confidence", stem), shown)
-    files.write_image(run.file("labels", stem), np.where(valid, labels.byte().numpy(), IGNORE).astype(np.uint8))
-
-
-def _feature_merger(panorama: Panorama, level: int, projection: targets.Projection | None) -> Merger:
-    assert projection is not None
-    geometry = panorama.geometry
-    size = targets.feature_size((geometry.height, geometry.width), level)
-    return Merger(geometry, projection.axes[level].shape[1], size)
+    masks = read_masks(job.run.file("masks", stem)).views
+    whole, fusion = job.options.view.whole_view, job.options.fusion
+    label_panorama(job.run, assistant, stem, seen, masks, valid, projection, scales, whole, fusion)
 
 
 def without_car(job: Job, panorama: Panorama, cars: list[Mount]) -> tuple[Panorama, np.ndarray]:
@@ -429,6 +423,10 @@ def train(job: Job, inputs: list[Input], start: str | None, assistant: str | Non
     scene, precision = look_at(labelled, job.options, job.run), resolve_precision(job.options)
     resolved = {"train_size": f"{scene.size[0]}x{scene.size[1]}", "precision": precision, "init": name}
     made_with = _made_student_with(job, labelled, [item.sha256 for item in weight_files], resolved)
+    drawn = corrections.hashes(job.run, labelled, scene.label_set.names)
+    if drawn:  # without any, the fingerprint is that of a run which never heard of them
+        made_with["corrections"] = drawn
+        log.info("train: a person's corrections stand in for the labels of %d panoramas.", len(drawn))
     fingerprint = job.begin("train", made_with, weight_files, resolved)
     if job.run.record("train")["finished"] and job.run.student.exists():
         log.info("train: already done.")

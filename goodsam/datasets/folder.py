@@ -1,19 +1,18 @@
 """A folder of images and one of label maps with the same stems."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from goodsam.datasets.ids import own_ids, read_ids
 from goodsam.errors import GoodSAMError
 from goodsam.files import list_images
-from goodsam.images import read_label_map
-from goodsam.labels import IGNORE, LabelSet, load_label_set
+from goodsam.labels import LabelSet, load_label_set
 
 _LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
-_CITYSCAPES_IDS = 34
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,15 @@ def folder_data(where: str) -> FolderData:
     return FolderData(load_label_set(source), source, pair_by_stem(Path(parts[0]), Path(parts[1])))
 
 
+def folder_images(where: str) -> dict[str, Path]:
+    """The images of `IMAGES` or of `IMAGES,LABELS[,LABELSET]`, by stem; labels are not looked at.
+
+    Raises:
+        GoodSAMError: as `files.list_images`.
+    """
+    return list_images(Path(where.split(",")[0]))
+
+
 def pair_by_stem(image_folder: Path, label_folder: Path) -> tuple[tuple[str, Path, Path], ...]:
     """Stem, image and label map of all images of two folders, sorted by stem.
 
@@ -72,12 +80,21 @@ def pair_by_stem(image_folder: Path, label_folder: Path) -> tuple[tuple[str, Pat
     images, labels = list_images(image_folder), list_images(label_folder)
     _refuse_unpaired(images, label_folder, labels, "label map")
     _refuse_unpaired(labels, image_folder, images, "image")
-    for path in labels.values():
+    refuse_lossy(labels.values())
+    return tuple((stem, path, labels[stem]) for stem, path in images.items())
+
+
+def refuse_lossy(labels: Iterable[Path]) -> None:
+    """Refuse label maps in formats that do not keep pixel values.
+
+    Raises:
+        GoodSAMError: the first such file.
+    """
+    for path in labels:
         if path.suffix.lower() not in _LOSSLESS:
             raise GoodSAMError(
                 f"{path}: a label map in a format that changes pixel values; give one of {', '.join(_LOSSLESS)}."
             )
-    return tuple((stem, path, labels[stem]) for stem, path in images.items())
 
 
 def _refuse_unpaired(those: dict[str, Path], folder: Path, others: dict[str, Path], what: str) -> None:
@@ -96,15 +113,4 @@ def read_checked_labels(path: Path, label_set: LabelSet) -> np.ndarray:
     Raises:
         GoodSAMError: unreadable, or another value; the file and the value are named.
     """
-    labels = read_label_map(path)
-    found = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
-    wrong = [int(value) for value in found if len(label_set) <= value != IGNORE]
-    if wrong:
-        hint = ""
-        if label_set.name == "cityscapes19" and max(wrong) < _CITYSCAPES_IDS:
-            hint = " These look like Cityscapes' 34 label ids; give the files with train ids."
-        raise GoodSAMError(
-            f"{path}: value {wrong[-1]} is no class of {label_set.name}, whose ids are 0..{len(label_set) - 1}, with "
-            f"{IGNORE} ignored.{hint}"
-        )
-    return labels
+    return read_ids(path, own_ids(label_set))

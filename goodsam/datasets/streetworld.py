@@ -30,6 +30,18 @@ def streetworld_data(where: str) -> FolderData:
     return FolderData(label_set, _LABEL_SET, items, projection="photo")
 
 
+def streetworld_images(where: str) -> dict[str, Path]:
+    """The panoramas of `ROOT` by stem; labels are not looked at.
+
+    Raises:
+        GoodSAMError: as `streetworld_data`, or pictures of a pinhole camera.
+    """
+    data = streetworld_data(where)
+    if data.projection != "panorama":
+        raise GoodSAMError(f"streetworld:{where}: holds ordinary photos, not panoramas; render it with --camera strip.")
+    return {stem: image for stem, image, _ in data}
+
+
 def _described(root: Path) -> tuple[str, set[str]]:
     """Camera and stems that scenes.json names."""
     path = root / "scenes.json"
