@@ -300,7 +300,9 @@ def compare(
     ],
     /,
     *,
-    data: Annotated[str, Parameter(help="Labelled images, as evaluate takes them: folder:IMAGES,LABELS[,LABELSET], ...")],
+    data: Annotated[
+        str, Parameter(help="Labelled images, as evaluate takes them: folder:IMAGES,LABELS[,LABELSET] or another kind.")
+    ],
     out: Annotated[Path | None, Parameter(help="Folder for compare.json and compare.html, with pictures.")] = None,
     views: Annotated[
         Literal["whole", "crops", "tangent"], Parameter(help="How assistants see panoramas, where they do not say.")
@@ -444,7 +446,7 @@ def _sentences() -> Iterator[None]:
     try:
         yield
     except GoodSAMError as error:
-        console.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
+        console.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True, emoji=False)
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("interrupted; what is finished is kept, give the same command again to go on.")

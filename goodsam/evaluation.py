@@ -73,7 +73,7 @@ def evaluate(
     dataset = parse_data(data)
     sight = sight_of(dataset, projection, vfov, horizon)
     options = subject_options(views, view_scale, device, width)
-    workers = _checked(limit, workers)
+    workers = checked_workers(limit, workers)
     loaded = load_subject(subject, dataset, options)
     path = _metrics_path(subject, out)
     scores = Scores(dataset.label_set)
@@ -117,7 +117,7 @@ def subject_options(views: str, view_scale: float | str, device: str, width: int
     return SubjectOptions(views, scales, device, width)
 
 
-def _checked(limit: int | None, workers: int | None) -> int:
+def checked_workers(limit: int | None, workers: int | None) -> int:
     """The number of threads.
 
     Raises:

@@ -1,6 +1,7 @@
 """Segmenters in ONNX files: what goes in, what comes out and how the pixels are scaled is read from the file."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ class OnnxSegmenter:
         self._dtype = DTYPES[self._input.type]
         self._channels_first = channels_first(path, self._input.shape)
         self.classes = class_names(path, self._metadata)
+        self.parameters = self._graph.parameters
+        self.runs: Counter[tuple[int, ...]] = Counter()
+        """How often it ran, by the shape of its input."""
         self.align_corners = self._metadata.get("align_corners", "false").lower() in ("true", "1")
         self.normalisation, self._reason = choose_normalisation(
             path, self._metadata, self._dtype, self._graph, self._input.name
@@ -105,6 +109,7 @@ class OnnxSegmenter:
             part = array[start : start + batch]
             # A file with a fixed batch takes no smaller one: the last part is filled up with its last image.
             filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
+            self.runs[filled.shape] += 1
             output = self._session.run([self._output.name], {self._input.name: np.ascontiguousarray(filled)})[0]
             results.append(np.asarray(output, dtype=np.float32)[: len(part)])
         values = torch.from_numpy(np.concatenate(results))

@@ -1,5 +1,6 @@
 """As much of an ONNX file's graph as tells how it treats its image, read without the `onnx` package."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ import numpy as np
 _NEUTRAL = {"Cast", "Clip", "Gather", "Identity", "Pad", "Resize", "Slice", "Split", "Squeeze", "Transpose"}
 _NEUTRAL |= {"Expand", "Reshape", "Unsqueeze"}
 
+_WEIGHT_TYPES = {1, 2, 3, 10, 11, 16}
+"""TensorProto.DataType: float32, uint8 and int8 (quantised), float16, float64, bfloat16."""
+
 
 class Graph:
-    """Nodes and small constants of an ONNX file, and the names of files that hold tensors outside it.
+    """Nodes and small constants of an ONNX file, the number of its weights, and files that hold tensors outside it.
 
     onnxruntime does not show the graph, and the `onnx` package is not needed to run one, so the few fields are read
     from the file itself (protobuf; field numbers from onnx.proto).
@@ -22,6 +26,8 @@ class Graph:
         self.nodes: list[tuple[str, list[str], list[str]]] = []
         self.constants: dict[str, np.ndarray] = {}
         self.external: set[str] = set()
+        self.parameters = 0
+        """Numbers in all its tensors of a type that weights have; an integer's are sizes and places."""
         for number, value in _fields(memoryview(path.read_bytes())):
             if number == 7:  # ModelProto.graph
                 for part, content in _fields(value):
@@ -58,6 +64,9 @@ class Graph:
                 entry = dict(_fields(value))
                 if _text(entry.get(1, b"")) == "location":
                     self.external.add(_text(entry[2]))
+        if fields.get(2, 0) in _WEIGHT_TYPES:
+            dims = [value for number, value in _fields(data) if number == 1]
+            self.parameters += math.prod(size for value in dims for size in _sizes(value))
         dtype = {1: np.float32, 10: np.float16, 11: np.float64}.get(fields.get(2, 0))
         content = fields.get(9, fields.get(4, fields.get(10, b"")))  # raw_data, float_data, double_data
         small = not isinstance(content, int) and len(content) <= 4096
@@ -96,6 +105,17 @@ def _fields(data: Any) -> Iterator[tuple[int, Any]]:
             size, position = _varint(data, position)
         yield number, data[position : position + size]
         position += size
+
+
+def _sizes(value: Any) -> Iterator[int]:
+    """TensorProto.dims: one by one, or packed."""
+    if isinstance(value, int):
+        yield value
+        return
+    position = 0
+    while position < len(value):
+        size, position = _varint(value, position)
+        yield size
 
 
 def _varint(data: Any, position: int) -> tuple[int, int]:
