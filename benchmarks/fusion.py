@@ -32,12 +32,11 @@ from goodsam.dar.merging import MergedMasks, merge_masks
 from goodsam.ego import find_mounts, hidden, mount_of
 from goodsam.images import read_label_map, read_photo
 from goodsam.labels import LABEL_SETS, LabelSet
-from goodsam.masks import Masks, PanoramaMasks, read_masks
+from goodsam.masks import Masks, PanoramaMasks, join_masks, read_masks
 from goodsam.metrics import confusion_matrix, iou_of
 from goodsam.panorama import Geometry, Panorama, geometry_of
 from goodsam.teachers import Teacher
 from goodsam.teachers.assistant import Assistant, load_assistant, merged_probabilities, predict_image
-from goodsam.teachers.combined import joined
 from goodsam.views import WHOLE, cut, lay_views
 
 THIN = ("pole", "traffic light", "traffic sign", "person")
@@ -158,7 +157,7 @@ def kept_masks(path: Path, teacher: Teacher, panorama: Panorama) -> PanoramaMask
 
 def both(first: PanoramaMasks, second: PanoramaMasks) -> PanoramaMasks:
     """The masks of two teachers of the same views."""
-    views = [(view, joined(a, b)) for (view, a), (_, b) in zip(first.views, second.views, strict=True)]
+    views = [(view, join_masks([a, b])) for (view, a), (_, b) in zip(first.views, second.views, strict=True)]
     return PanoramaMasks(first.size, f"{first.teacher}+{second.teacher}", tuple(views))
 
 
@@ -170,7 +169,7 @@ def photo_cases(options: argparse.Namespace, assistant: Assistant) -> Iterator[C
         pixels = read_photo(path)
         size = pixels.shape[:2]
         found: dict[str, Masks] = {name: teacher.masks(pixels) for name, teacher in teachers.items()}
-        found["street and regions"] = joined(found["street"], found["regions"])
+        found["street and regions"] = join_masks([found["street"], found["regions"]])
         masks = {name: PanoramaMasks(size, name, ((WHOLE, item),)) for name, item in found.items()}
         merged = predict_image(assistant, pixels, (1.0,)).probabilities[0].cpu()
         geometry = geometry_of(size, vfov=90.0)  # of no meaning here: one view sees everything, and alike

@@ -20,7 +20,7 @@ from goodsam.dar.adapt import Adapter, adapt_assistant, save_adapted
 from goodsam.dar.scales import SCALES as VIEW_SCALES
 from goodsam.dar.scales import seconded
 from goodsam.ego import Mount, find_mounts, hidden, mount_of, read_mounts, write_mounts
-from goodsam.masks import PanoramaMasks, read_masks
+from goodsam.masks import PanoramaMasks, join_masks, read_masks
 from goodsam.panorama import Panorama
 from goodsam.progress import pick_device
 from goodsam.run import Run
@@ -31,7 +31,7 @@ from goodsam.teachers.assistant import (
     merged_probabilities,
     whole_probabilities,
 )
-from goodsam.teachers.combined import WITH_REGIONS, joined
+from goodsam.teachers.combined import WITH_REGIONS
 from goodsam.teachers.regions import load_regions
 from goodsam.views import Merger, cut, lay_views
 from goodsam.weights import WeightFile
@@ -160,7 +160,7 @@ class Ladder:
             views = tuple((view, regions.masks(cut(panorama, view))) for view, _ in first.views)
             PanoramaMasks(first.size, regions.name, views).write(path)
         pairs = zip(first.views, read_masks(path).views, strict=True)
-        return PanoramaMasks(first.size, "both", tuple((view, joined(a, b)) for (view, a), (_, b) in pairs))
+        return PanoramaMasks(first.size, "both", tuple((view, join_masks([a, b])) for (view, a), (_, b) in pairs))
 
     # -- adapted assistants -----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from cyclopts import Parameter
 from goodsam.errors import GoodSAMError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Engine = Literal["auto", "torch", "onnx", "openvino"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +60,11 @@ class TeacherOptions:
     sam: str = "facebook/sam-vit-huge"
     """Hugging Face id or folder of a SAM, SAM-HQ, SAM 2 or 2.1 model, `street`, `regions`, or ID+regions for both."""
     preset: Literal["fast", "balanced", "dense"] = "balanced"
-    """How many prompts and how strict the filters: 16, 24 or 32 points per side (8, 12, 16 for `street`)."""
+    """How many prompts and how strict the filters: up to 8, 16 or 24 points per side (4, 8, 12 for `street`)."""
+    placing: Literal["areas", "grid"] | None = None
+    """Prompts where the assistant sees areas and where masks are missing, or SAM's blind grid; default areas."""
     points_per_side: int | None = None
-    """Prompt points along each side of a view, count; default from the preset."""
+    """Cells along each side of a view, each prompted once at most (grid: always), count; default from the preset."""
     points_per_batch: int | None = None
     """Prompt points in one forward pass, count; halved by itself when memory runs out; default from the preset."""
     iou_threshold: float | None = None
@@ -206,6 +209,10 @@ class MachineOptions:
 
     device: Device = "auto"
     """auto takes CUDA, then Apple's GPU, then the CPU."""
+    engine: Engine = "auto"
+    """What runs the teacher's encoder and the assistant; auto takes the fastest one here with the same results."""
+    profile: bool = False
+    """Say where the time of masks and label goes, part by part, and how far each is from what the machine could do."""
 
 
 @dataclass(frozen=True, kw_only=True)

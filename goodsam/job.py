@@ -1,21 +1,27 @@
 """What the stages of one call share: reading panoramas, measuring the pace, saying what was left out."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from goodsam.ahead import Behind, ahead
 from goodsam.config import RunOptions, parse_scales, parse_shard
+from goodsam.engines.kinds import check as check_engine
 from goodsam.errors import GoodSAMError, UnreadableImageError
 from goodsam.images import read_label_map
 from goodsam.panorama import Geometry, Panorama, read_panorama
-from goodsam.progress import Pace, Progress
+from goodsam.profiling import as_text, measure, profiled, table, timed
+from goodsam.progress import Pace, Progress, pick_device
 from goodsam.run import STAGE_FOLDERS, Input, Run
 from goodsam.views import View, lay_views
 from goodsam.weights import WeightFile
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 STAGE_OPTIONS = {
     "masks": ("input", "view", "teacher", "machine"),
@@ -33,10 +39,15 @@ class Job:
     run: Run
     options: RunOptions
     progress: Progress
+    behind: Behind = field(default_factory=Behind)
+    """Writes beside the work; `each` waits for it before it says that a stage is finished."""
+    panoramas: tuple[Path, ...] = ()
+    """All of the folder, whatever `--limit` says; empty where that does not matter."""
 
     def check(self) -> None:
         """Look at what can be wrong before anything long begins."""
         parse_shard(self.options.input.shard)
+        check_engine(self.options.machine.engine, pick_device(self.options.machine.device))
         if self.options.input.limit is not None and self.options.input.limit < 1:
             raise GoodSAMError(f"--limit {self.options.input.limit}: must be at least 1.")
         if self.options.fusion.mask_weight < 0:
@@ -67,7 +78,8 @@ class Job:
 
     def read(self, item: Input) -> Panorama:
         """One panorama of the run."""
-        return read_panorama(item.path, self.options.input.vfov, self.options.input.horizon)
+        with timed("load"):
+            return read_panorama(item.path, self.options.input.vfov, self.options.input.horizon)
 
     def views(self, panorama: Panorama) -> tuple[View, ...]:
         """The views through which teacher and assistant see a panorama."""
@@ -100,12 +112,10 @@ class Job:
         left_out: dict[str, str] = {}
         read = []
         seen: set[Geometry] = set()
-        for item in self.progress.track(todo, len(todo), stage):
-            try:
-                panorama = self.read(item)
-            except UnreadableImageError as error:
-                log.warning("left out: %s", error)
-                left_out[item.stem] = str(error)
+        for item, panorama in self._profiled(stage, self.progress.track(self._read_ahead(todo), len(todo), stage)):
+            if isinstance(panorama, UnreadableImageError):
+                log.warning("left out: %s", panorama)
+                left_out[item.stem] = str(panorama)
                 continue
             if panorama.geometry not in seen:
                 seen.add(panorama.geometry)
@@ -122,6 +132,31 @@ class Job:
             self.run.finish(stage, panoramas=len(readable))
         if not readable:
             self.complain(inputs)
+
+    def _profiled(self, stage: str, items: Iterator[T]) -> Iterator[T]:
+        """The items; with `--profile` then a table of where the time of the loop over them went."""
+        number, start = 0, time.perf_counter()
+        with profiled(self.options.machine.profile) as profile:
+            for item in items:
+                yield item
+                number += 1
+            self.behind.flush()
+        if profile is not None and number:
+            seconds = time.perf_counter() - start
+            machine = measure(pick_device(self.options.machine.device))
+            log.info("%s:\n%s", stage, as_text(table(profile, machine, number, seconds)))
+
+    def _read_ahead(self, inputs: list[Input]) -> Iterator[tuple[Input, Panorama | UnreadableImageError]]:
+        """Panoramas, or why one cannot be read; the next one is read while one is worked on."""
+
+        def read(item: Input) -> tuple[Input, Panorama | UnreadableImageError]:
+            try:
+                return item, self.read(item)
+            except UnreadableImageError as error:
+                return item, error
+
+        with ThreadPoolExecutor(1) as pool:
+            yield from ahead(pool, read, inputs, 1)
 
     def complain(self, inputs: list[Input]) -> None:
         """Say how many inputs were left out; an error if all were, or any with `--strict`."""

@@ -12,6 +12,8 @@ from goodsam import files
 from goodsam.errors import GoodSAMError
 from goodsam.views import View, view_from_json, view_to_json
 
+_AT_ONCE = 16  # arrays turned to run-lengths, which takes two copies of each
+
 
 @dataclass(frozen=True)
 class Masks:
@@ -55,6 +57,10 @@ class Masks:
         areas = np.bincount(owner, weights=lengths, minlength=len(self)).astype(np.int64)
         return row * self.size[1] + column, np.concatenate([[0], np.cumsum(areas)])
 
+    def non_empty(self) -> "Masks":
+        """Those that hold a pixel."""
+        return self.select(number for number, area in enumerate(self.areas) if area)
+
     def select(self, numbers: Iterable[int]) -> "Masks":
         """Some of the masks, in the order given."""
         numbers = list(numbers)
@@ -65,6 +71,17 @@ class Masks:
             tuple(self.ious[n] for n in numbers),
             tuple(self.stabilities[n] for n in numbers),
         )
+
+
+def join_masks(parts: Sequence[Masks]) -> Masks:
+    """The masks of all parts, which are of one image, in order."""
+    return Masks(
+        parts[0].size,
+        tuple(item for part in parts for item in part.counts),
+        tuple(item for part in parts for item in part.areas),
+        tuple(item for part in parts for item in part.ious),
+        tuple(item for part in parts for item in part.stabilities),
+    )
 
 
 def decode_runs(counts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -122,7 +139,10 @@ def masks_from_arrays(
 ) -> Masks:
     """Run-lengths of bool or uint8 arrays (N, h, w); scores default to None."""
     number, *size = arrays.shape
-    encoded = coco.encode(np.asfortranarray(arrays.transpose(1, 2, 0).astype(np.uint8))) if number else []
+    encoded = []
+    for start in range(0, number, _AT_ONCE):
+        part = arrays[start : start + _AT_ONCE].transpose(1, 2, 0)
+        encoded += coco.encode(np.asfortranarray(part.astype(np.uint8)))
     none: tuple[None, ...] = (None,) * number
     return Masks(
         (size[0], size[1]),

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from goodsam.dar.adapt import Adapter, adapt_assistant, save_adapted
 from goodsam.dar.scales import SCALES, Seconded, seconded
 from goodsam.datasets import find_panoramas
 from goodsam.ego import Mount, find_mounts, hidden, mount_of, read_mounts, write_mounts
+from goodsam.engines.settling import settle
 from goodsam.errors import GoodSAMError
 from goodsam.hints import hints_of
 from goodsam.images import read_label_map
@@ -39,6 +41,7 @@ from goodsam.teachers.assistant import (
     predict_views,
 )
 from goodsam.teachers.combined import WITH_REGIONS, CombinedTeacher
+from goodsam.teachers.experts import expert_assistant, expert_teacher
 from goodsam.teachers.regions import load_regions
 from goodsam.teachers.sam import PRESETS, STREET_PRESETS, load_sam
 from goodsam.train import train_student
@@ -77,7 +80,7 @@ def distill(
     """
     everything = find_panoramas(panoramas)
     found = dict(list(everything.items())[: options.input.limit])
-    job = Job(Run(out), options, progress or Silent())
+    job = Job(Run(out), options, progress or Silent(), panoramas=tuple(everything.values()))
     job.check()
     # Whatever may be missing is missed now, not after hours of masks.
     later = tuple(stage for stage in stages if stage != "masks")
@@ -154,7 +157,8 @@ def make_masks(job: Job, inputs: list[Input], assistant: Assistant | None) -> No
     teacher = load_teacher(job.options, pick_device(job.options.machine.device))
     resolved = {name: value for name, value in teacher.options().items() if name in TEACHER_OPTIONS}
     assistant = (assistant or _assistant(job.options)) if teacher.hinted else None
-    job.begin("masks", _made_masks_with(job, teacher, assistant), teacher.weights, resolved)
+    made_with = settle(job, "masks", _made_masks_with(job, teacher, assistant), expert_teacher(teacher), inputs)
+    job.begin("masks", made_with, teacher.weights, resolved)
     number = 0
     for item, panorama in job.each("masks", inputs, lambda item: job.run.file("masks", item.stem).exists()):
         geometry = panorama.geometry
@@ -165,10 +169,16 @@ def make_masks(job: Job, inputs: list[Input], assistant: Assistant | None) -> No
             images = [cut(panorama, view) for view in views]
         found = teacher.masks_of_views(images, hints)
         masks = PanoramaMasks((geometry.height, geometry.width), teacher.name, tuple(zip(views, found, strict=True)))
-        masks.write(job.run.file("masks", item.stem))
+        job.behind(partial(write_timed, masks, job.run.file("masks", item.stem)))
         number += len(views)
     if teacher.asked:
         log.info("masks: %.0f prompts a view.", teacher.asked / number)
+
+
+def write_timed(masks: PanoramaMasks, path: Path) -> None:
+    """Write masks, as a part of the profile."""
+    with timed("write"):
+        masks.write(path)
 
 
 def _result_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -293,7 +303,9 @@ def label(job: Job, inputs: list[Input], assistant: Assistant, cars: list[Mount]
     masked = [item for item in inputs if job.run.file("masks", item.stem).exists()]
     scales = choose_scales(job, assistant, masked, cars)
     shown = ",".join(f"{scale:g}" for scale in scales)
-    job.begin("label", _made_labels_with(job, assistant, cars, scales), assistant.weights, {"view_scale": shown})
+    expert = expert_assistant(assistant, scales, job.options.view.whole_view)
+    made_with = settle(job, "label", _made_labels_with(job, assistant, cars, scales), expert, masked)
+    job.begin("label", made_with, assistant.weights, {"view_scale": shown})
     known = job.run.inputs()
     forgotten = [item for item in inputs if item not in masked and "left_out" not in known[item.stem]]
     if forgotten:
@@ -377,16 +389,17 @@ def _projection(
     with files.locked(job.run.root / ".projection.lock"):
         if path.exists():
             return targets.read_projection(path)
-        samples: dict[int, list[Tensor]] = {level: [] for level in targets.FEATURE_STRIDES}
+        components = targets.Components()
         for item in inputs[:PROJECTION_PANORAMAS]:
             panorama, _ = without_car(job, job.read(item), cars)
             for _, output in predict_views(assistant, panorama, job.views(panorama), scales[:1]):
-                if not all(level in output.features for level in samples):
+                if not all(level in output.features for level in targets.FEATURE_STRIDES):
                     log.info("label: the assistant gives no features; the student learns from its probabilities alone.")
                     return None
-                for level, maps in samples.items():
-                    maps.append(output.features[level][0].cpu())
-        projection = targets.fit_projection(samples) if inputs else None
+                for level in targets.FEATURE_STRIDES:
+                    components.add(level, output.features[level][0].cpu())
+                del output  # before the assistant sees the next view
+        projection = components.projection() if inputs else None
         if projection is not None:
             projection.write(path)
         return projection

@@ -81,6 +81,11 @@ class Run:
         return self._main.root / "ego"
 
     @property
+    def engines(self) -> Path:
+        """`RUN/engine.json`, what runs the networks; by their weights, so all rounds share it."""
+        return self._main.root / "engine.json"
+
+    @property
     def assistant(self) -> Path:
         """`RUN/assistant`, the adapted one."""
         return self.root / "assistant"

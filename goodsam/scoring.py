@@ -4,24 +4,21 @@ Networks label in the caller's thread, one image at a time; reading before it an
 What comes out is in the order of the data, and does not depend on how many threads there are.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
+from goodsam.ahead import ahead
 from goodsam.counts import Counts, count
 from goodsam.datasets import Dataset
 from goodsam.errors import UnreadableImageError
 from goodsam.images import read_photo, read_size
 from goodsam.panorama import Geometry, geometry_of, read_panorama
 from goodsam.subjects import Image, Subject
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -104,22 +101,7 @@ def score(
         return Scored(case, sized, [count(case.labels, prediction, classes, case.geometry) for prediction in sized])
 
     with ThreadPoolExecutor(workers) as pool:
-        yield from _ahead(pool, counted, by_networks(_ahead(pool, read, items, workers)), workers)
-
-
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
-    """`map` in threads that runs at most `depth` items ahead of what is taken: memory does not grow with the items."""
-    running: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            running.append(pool.submit(work, item))
-            if len(running) > depth:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
-    finally:
-        for future in running:
-            future.cancel()
+        yield from ahead(pool, counted, by_networks(ahead(pool, read, items, workers)), workers)
 
 
 def _read(dataset: Dataset, item: tuple[str, Path, Path], sight: Sight, look: bool) -> Case:

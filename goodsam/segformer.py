@@ -127,10 +127,11 @@ def all_mlp_head(head: Any, features: Sequence[Tensor], wrap: bool = False) -> T
     """
     weights, bias = _mixing(head)
     size = features[0].shape[-2:]
-    mixed = _pointwise(weights[0], features[0])
-    if mixed.device.type == "cpu":
-        mixed = _mix_coarse(weights[1:], bias, features[1:], size, wrap).add_(mixed)
+    if features[0].device.type == "cpu":  # the coarse levels first, since they need more memory meanwhile
+        mixed = _mix_coarse(weights[1:], bias, features[1:], size, wrap)
+        mixed = mixed.add_(_pointwise(weights[0], features[0]))
     else:
+        mixed = _pointwise(weights[0], features[0])
         mixed = mixed + bias[:, None, None].to(mixed.dtype)
         for weight, x in zip(weights[1:], features[1:], strict=True):
             mixed = mixed + resize(_pointwise(weight, x), size, wrap)
@@ -169,7 +170,7 @@ def _mix_coarse(
     levels = [_pointwise(weight, x) for weight, x in zip(weights, features, strict=True)]
     levels[-1] = levels[-1] + bias[:, None, None].to(levels[-1].dtype)  # there are few pixels; resized, it is the same
     wide = [resize(x, (x.shape[-2], size[1]), wrap) for x in levels]
-    rows = torch.cat([_resize_matrix(x.shape[-2], size[0], False) for x in wide], 1)
+    rows = torch.cat([_resize_matrix(int(x.shape[-2]), int(size[0]), False) for x in wide], 1)
     return rows.to(wide[0].dtype) @ torch.cat(wide, -2)
 
 
@@ -209,12 +210,13 @@ def resize(values: Tensor, size: tuple[int, int] | torch.Size, wrap: bool) -> Te
         size: (H, W).
     """
     height, width = int(size[0]), int(size[1])
-    if values.shape[-2:] == (height, width):
+    own_height, own_width = int(values.shape[-2]), int(values.shape[-1])  # numbers for a tracer too, not operations
+    if (own_height, own_width) == (height, width):
         return values
-    if values.device.type == "cpu" and values.shape[-1] <= _FEW:
+    if values.device.type == "cpu" and own_width <= _FEW:
         # What it does to rows and to columns is linear and independent: two products of matrices.
-        rows = _resize_matrix(values.shape[-2], height, False).to(values.dtype)
-        columns = _resize_matrix(values.shape[-1], width, wrap).to(values.dtype)
+        rows = _resize_matrix(own_height, height, False).to(values.dtype)
+        columns = _resize_matrix(own_width, width, wrap).to(values.dtype)
         return rows @ (values @ columns.T)
     return _interpolate(values, (height, width), wrap)
 

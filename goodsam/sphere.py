@@ -31,17 +31,18 @@ def tangent_axes(yaw: float, pitch: float) -> Tensor:
     return torch.stack([right, up, forward])
 
 
-def tangent_directions(yaw: float, pitch: float, fov: float, size: int) -> Tensor:
+def tangent_directions(yaw: float, pitch: float, fov: float, size: int, rows: tuple[int, int] | None = None) -> Tensor:
     """Directions seen by a square perspective camera: float64 (size, size, 3), not normalised.
 
     Args:
         yaw, pitch: where it looks, degrees.
         fov: field of view from side to side, degrees, below 180.
         size: pixels along a side.
+        rows: first row and first after of those wanted; None for all.
     """
     half = np.tan(np.deg2rad(fov) / 2)
     along = (2 * (torch.arange(size, dtype=torch.float64) + 0.5) / size - 1) * half
-    right, up = torch.meshgrid(along, -along, indexing="xy")
+    right, up = torch.meshgrid(along, -along[slice(*(rows or (0, size)))], indexing="xy")
     camera = torch.stack([right, up, torch.ones_like(right)], dim=-1)
     return camera @ tangent_axes(yaw, pitch)
 
@@ -61,6 +62,20 @@ def tangent_position(direction: Tensor, yaw: float, pitch: float, fov: float) ->
     far = torch.full_like(forward, torch.inf)
     angle = torch.rad2deg(torch.atan2(torch.hypot(right, up), forward))
     return torch.where(ahead, right / depth, far), torch.where(ahead, -up / depth, far), angle
+
+
+def widest_yaw(pitches: np.ndarray, pitch: float, angle: float) -> float:
+    """How far in yaw, degrees, directions of some pitches (n,) can be from one of `pitch`, and within `angle` of it.
+
+    A little more rather than less; below 0 where none can.
+    """
+    here, there = np.deg2rad(pitches), np.deg2rad(pitch)
+    # Of directions `away` in yaw the cosine of the angle is sin sin + cos cos cos(away).
+    least = np.cos(np.deg2rad(angle)) - np.sin(here) * np.sin(there) - 1e-9
+    cosine = least / np.maximum(np.cos(here) * np.cos(there), 1e-12)
+    if not (cosine <= 1).any():
+        return -1.0
+    return float(np.rad2deg(np.arccos(np.clip(cosine.min(), -1, 1)))) + 1e-3
 
 
 def tilted_positions(

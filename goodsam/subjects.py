@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from goodsam.files import read_json
 from goodsam.labels import IGNORE, LabelSet, load_label_set, mapping
 from goodsam.panorama import Panorama
 from goodsam.views import lay_views
+
+if TYPE_CHECKING:  # label maps on disk need none of what it imports
+    from goodsam.teachers.onnx import OnnxSegmenter
 
 Image = Panorama | np.ndarray
 """A panorama, or a flat photo, uint8 (H, W, 3)."""
@@ -50,6 +53,8 @@ class Subject:
     """sha256 of its weight files."""
     parameters: int | None = None
     """Number of its weights; None where it has none, or they are not to be seen."""
+    onnx: "OnnxSegmenter | None" = None
+    """The ONNX file, where it runs one."""
 
 
 def load_subject(subject: str, dataset: Dataset, options: SubjectOptions) -> Subject:
@@ -131,8 +136,9 @@ def label_table(subject: str, source: LabelSet, target: LabelSet) -> np.ndarray:
 
 
 def _assistant(name: str, where: str, dataset: Dataset, options: SubjectOptions) -> Subject:
+    from goodsam.merged import MergedViews
     from goodsam.progress import pick_device
-    from goodsam.teachers.assistant import load_assistant, merged_probabilities, predict_image
+    from goodsam.teachers.assistant import load_assistant, predict_image, predict_views
 
     device = pick_device(options.device)
     try:
@@ -145,14 +151,20 @@ def _assistant(name: str, where: str, dataset: Dataset, options: SubjectOptions)
     def predict(_: str, image: Image) -> np.ndarray:
         if isinstance(image, Panorama):
             laid = lay_views(image.geometry, options.views)
-            probabilities = merged_probabilities(assistant, image, laid, options.scales)
-        else:
-            probabilities = predict_image(assistant, image, options.scales).probabilities[0]
+            merged = MergedViews(image.geometry, len(assistant.label_set))
+            for view, output in predict_views(assistant, image, laid, options.scales):
+                merged.add(view, output.probabilities[0])
+                del output  # before the assistant sees the next view
+            merged.mean()
+            return merged.labels()
+        probabilities = predict_image(assistant, image, options.scales).probabilities[0]
         return probabilities.argmax(0).byte().cpu().numpy()
 
-    model = getattr(assistant, "model", None)
-    parameters = None if model is None else sum(item.numel() for item in model.parameters())
-    return Subject(name, predict, True, tuple(item.sha256 for item in assistant.weights), parameters)
+    model, onnx = getattr(assistant, "model", None), getattr(assistant, "segmenter", None)
+    parameters = None if onnx is None else onnx.parameters
+    if model is not None:
+        parameters = sum(item.numel() for item in model.parameters())
+    return Subject(name, predict, True, tuple(item.sha256 for item in assistant.weights), parameters, onnx)
 
 
 def _labels(name: str, where: str, dataset: Dataset, options: SubjectOptions) -> Subject:

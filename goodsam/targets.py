@@ -109,18 +109,42 @@ class Projection:
         files.write_bytes(path, save(tensors))
 
 
+class Components:
+    """Principal components of features, from sums over maps that need not be kept."""
+
+    def __init__(self) -> None:
+        self._number: dict[int, int] = {}
+        self._sum: dict[int, Tensor] = {}
+        self._products: dict[int, Tensor] = {}
+
+    def add(self, level: int, features: Tensor) -> None:
+        """Add one map of features (D, h, w)."""
+        rows = features.flatten(1).T.double()
+        self._number[level] = self._number.get(level, 0) + len(rows)
+        self._sum[level] = self._sum.get(level, 0) + rows.sum(0)
+        self._products[level] = self._products.get(level, 0) + rows.T @ rows
+
+    def projection(self) -> Projection:
+        """Onto the largest of what was added."""
+        mean, axes = {}, {}
+        for level, number in self._number.items():
+            centre = self._sum[level] / number
+            mean[level] = centre.float()
+            covariance = (self._products[level] - number * torch.outer(centre, centre)) / max(1, number - 1)
+            vectors = torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, :FEATURE_CHANNELS]
+            # An axis has no sign of its own: make its largest entry positive, so that equal input gives equal bytes.
+            largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+            axes[level] = (vectors * largest.sign()).float()
+        return Projection(mean, axes)
+
+
 def fit_projection(samples: dict[int, list[Tensor]]) -> Projection:
     """Fit the analysis on merged features of the first panoramas, level -> list of (D, h, w)."""
-    mean, axes = {}, {}
+    components = Components()
     for level, maps in samples.items():
-        rows = torch.cat([item.flatten(1).T for item in maps]).double()
-        mean[level] = rows.mean(0).float()
-        covariance = torch.cov(rows.T)
-        vectors = torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, :FEATURE_CHANNELS]
-        # An axis has no sign of its own: make its largest entry positive, so that equal input gives equal bytes.
-        largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-        axes[level] = (vectors * largest.sign()).float()
-    return Projection(mean, axes)
+        for item in maps:
+            components.add(level, item)
+    return components.projection()
 
 
 def read_projection(path: Path) -> Projection:

@@ -3,9 +3,8 @@
 Views, their overlap and their weights are our choice; the paper says only that windows slide and overlap.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from goodsam import sphere
+from goodsam.cache import cached
 from goodsam.errors import GoodSAMError
+from goodsam.memory import give_back_freed_memory
 from goodsam.panorama import Geometry, Panorama, wrap_pad
 
 
@@ -43,6 +44,13 @@ class Tangent:
 
 
 View = Crop | Tangent
+BAND = 2**20
+"""Pixels that are worked on at once, of a panorama or a view: what a pixel takes meanwhile is many times its result.
+Our choice: a strip of 400x2048 is one band."""
+KEPT_UP_TO = 8 * BAND
+"""Pixels of a panorama up to which footprints and grids are kept for the next panorama of the same size."""
+KEPT = 2**30
+"""Bytes of footprints that are kept, and twice as many as of grids: those of 26 views of 4096x2048 pixels."""
 WHOLE = Crop(yaw=0.0, width=360.0)
 
 
@@ -92,6 +100,19 @@ def lay_views(geometry: Geometry, kind: str = "auto", width: float = 90.0, step:
     )
 
 
+def bands(size: tuple[int, int], pixels: int | None = None) -> Iterator[tuple[int, int]]:
+    """Rows (first, first after) of bands of about `pixels` (`BAND` by default), from the upper edge of `size` (H, W).
+
+    All but the last have an even number of rows, so that blocks of 2x2 pixels stay whole. Of several, what the work on
+    one has freed is given back before the next.
+    """
+    height = -(-max(1, (pixels or BAND) // size[1]) // 2) * 2
+    for top in range(0, size[0], height):
+        yield top, min(size[0], top + height)
+        if height < size[0]:
+            give_back_freed_memory()
+
+
 def size_of(view: View, geometry: Geometry) -> tuple[int, int]:
     """Pixels (h, w) of a view at the panorama's own resolution: as wide, or as dense at its centre."""
     if isinstance(view, Crop):
@@ -105,14 +126,21 @@ def _columns(view: Crop, geometry: Geometry) -> np.ndarray:
     return (geometry.column_of_yaw(view.yaw - view.width / 2) + np.arange(width)) % geometry.width
 
 
-@lru_cache(maxsize=64)
-def _panorama_grid(view: Tangent, geometry: Geometry) -> Tensor:
-    """Where each pixel of a tangent view lies in the panorama: float32 (h, w, 2), columns and rows in pixels."""
+def _panorama_grid(view: Tangent, geometry: Geometry, rows: tuple[int, int]) -> Tensor:
+    """Where pixels in some rows of a tangent view lie in the panorama: float32 (rows, w, 2), columns and rows."""
+    large = geometry.height * geometry.width > KEPT_UP_TO
+    return (_make_grid if large else _kept_grid)(view, geometry, rows)
+
+
+def _make_grid(view: Tangent, geometry: Geometry, rows: tuple[int, int]) -> Tensor:
     size = size_of(view, geometry)[0]
-    yaw, pitch = sphere.yaw_pitch_of(sphere.tangent_directions(view.yaw, view.pitch, view.fov, size))
+    yaw, pitch = sphere.yaw_pitch_of(sphere.tangent_directions(view.yaw, view.pitch, view.fov, size, rows))
     column = (yaw + 180) / 360 * geometry.width - 0.5
     row = geometry.horizon - pitch / geometry.degrees_per_row - 0.5
     return torch.stack([column, row], dim=-1).float()
+
+
+_kept_grid = cached(KEPT // 2, lambda grid: grid.nbytes)(_make_grid)
 
 
 def cut(panorama: Panorama, view: View) -> np.ndarray:
@@ -120,11 +148,22 @@ def cut(panorama: Panorama, view: View) -> np.ndarray:
     geometry = panorama.geometry
     if isinstance(view, Crop):
         return np.ascontiguousarray(panorama.pixels[:, _columns(view, geometry)])
-    grid = _panorama_grid(view, geometry)
-    padded = torch.from_numpy(wrap_pad(panorama.pixels, 1)).permute(2, 0, 1).float()
+    seen = np.empty((*size_of(view, geometry), 3), dtype=np.uint8)
+    for top, bottom in bands(seen.shape[:2]):
+        seen[top:bottom] = _cut_grid(panorama, _panorama_grid(view, geometry, (top, bottom)))
+    return seen
+
+
+def _cut_grid(panorama: Panorama, grid: Tensor) -> np.ndarray:
+    """The panorama at columns and rows (h, w, 2), bilinear: uint8 (h, w, 3)."""
+    geometry, first, last = panorama.geometry, 0, panorama.geometry.height
+    if geometry.height * geometry.width > 4 * BAND:  # as floats it is large: only the rows that are needed
+        first = int(grid[..., 1].min().floor().clamp(0, last - 1))
+        last = int(grid[..., 1].max().floor().clamp(0, last - 1)) + 2
+    padded = torch.from_numpy(wrap_pad(panorama.pixels[first:last], 1)).permute(2, 0, 1).float()
     height, width = padded.shape[1:]
     # +1 for the padding column; grid_sample wants -1..1 from edge to edge.
-    position = torch.stack([(grid[..., 0] + 1.5) / width, (grid[..., 1] + 0.5) / height], dim=-1) * 2 - 1
+    position = torch.stack([(grid[..., 0] + 1.5) / width, (grid[..., 1] - first + 0.5) / height], dim=-1) * 2 - 1
     seen = F.grid_sample(padded[None], position[None], mode="bilinear", padding_mode="border", align_corners=False)[0]
     inside = (grid[..., 1] > -1) & (grid[..., 1] < geometry.height)
     return (seen * inside).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
@@ -134,18 +173,21 @@ def cut_labels(labels: np.ndarray, geometry: Geometry, view: View, ignore: int =
     """What a view sees of a label map (H, W): nearest neighbour, `ignore` where the panorama does not reach."""
     if isinstance(view, Crop):
         return labels[:, _columns(view, geometry)]
-    grid = _panorama_grid(view, geometry).round().long().numpy()
-    rows, columns = grid[..., 1], grid[..., 0] % geometry.width
-    inside = (rows >= 0) & (rows < geometry.height)
-    return np.where(inside, labels[rows.clip(0, geometry.height - 1), columns], ignore).astype(labels.dtype)
+    seen = np.empty(size_of(view, geometry), dtype=labels.dtype)
+    for top, bottom in bands(size_of(view, geometry)):
+        grid = _panorama_grid(view, geometry, (top, bottom)).round().long().numpy()
+        rows, columns = grid[..., 1], grid[..., 0] % geometry.width
+        inside = (rows >= 0) & (rows < geometry.height)
+        seen[top:bottom] = np.where(inside, labels[rows.clip(0, geometry.height - 1), columns], ignore)
+    return seen
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """The panorama pixels (of a grid of any size) that a view sees, n of them, and where the view holds each."""
+    """The panorama pixels (of a grid of any size, or a band of it) that a view sees, n, and where it holds each."""
 
     index: Tensor
-    """int64 (n,), flat index of the panorama pixel."""
+    """int64 (n,), flat index of the panorama pixel, from the band's first pixel on; rising."""
     nearest: Tensor
     """int64 (n,), flat index of the nearest pixel of the view."""
     position: Tensor
@@ -153,40 +195,75 @@ class Footprint:
     weight: Tensor
     """float32 (n,), above 0: how far the view is to be trusted there, before normalisation over views."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return self.index.nbytes + self.nearest.nbytes + self.position.nbytes + self.weight.nbytes
 
-@lru_cache(maxsize=64)
-def footprint(view: View, geometry: Geometry, size: tuple[int, int]) -> Footprint:
+
+def footprint(view: View, geometry: Geometry, size: tuple[int, int], rows: tuple[int, int] | None = None) -> Footprint:
     """Which pixels of a panorama grid of `size` (H, W) a view sees, where, and with what weight.
 
     Crops: the weight falls with the distance in yaw, since what is lost at their edge is context and the stretch
     depends on the row alone. Tangent views: it falls with the angle to the axis, as the gnomonic stretch grows.
+
+    Args:
+        view: of the panorama.
+        geometry: of the panorama.
+        size: of the grid.
+        rows: the band's first row and first after; None for all.
     """
-    height, width = size
+    large = size[0] * size[1] > KEPT_UP_TO
+    return (_make_footprint if large else _kept_footprint)(view, geometry, size, rows or (0, size[0]))
+
+
+def _make_footprint(view: View, geometry: Geometry, size: tuple[int, int], rows: tuple[int, int]) -> Footprint:
     view_height, view_width = size_of(view, geometry)
-    yaw = (torch.arange(width, dtype=torch.float64) + 0.5) / width * 360 - 180
     if isinstance(view, Crop):
-        # The pixels' own column arithmetic, so that at full size position and pixel centre are one and the same.
-        start = geometry.column_of_yaw(view.yaw - view.width / 2) / geometry.width * width
-        span = view_width / geometry.width * width
-        x = ((torch.arange(width, dtype=torch.float64) + 0.5 - start) % width) / span * 2 - 1
-        y = (torch.arange(height, dtype=torch.float64) + 0.5) / height * 2 - 1
-        inside = x < 1
-        weight = torch.ones(width, dtype=torch.float64) if view.width >= 360 else sphere.hann(x.abs(), 1.0)
-        y, x = torch.meshgrid(y, x, indexing="ij")
-        inside, weight = inside.expand(size), weight.expand(size)
+        columns, x, y, weight = _crop_positions(view, geometry, size, rows)
     else:
-        pitch = torch.from_numpy(geometry.pitch_of_rows(height))
-        pitch, yaw = torch.meshgrid(pitch, yaw, indexing="ij")
-        direction = sphere.direction_of(yaw, pitch)
-        x, y, angle = sphere.tangent_position(direction, view.yaw, view.pitch, view.fov)
-        weight = sphere.hann(angle, view.fov / 2)
-        inside = (x.abs() < 1) & (y.abs() < 1)
-    index = (inside & (weight > 0)).flatten().nonzero()[:, 0]
+        columns, x, y, weight = _tangent_positions(view, geometry, size, rows)
+    index = (weight > 0).flatten().nonzero()[:, 0]
     x, y, weight = x.flatten()[index], y.flatten()[index], weight.flatten()[index]
     column = ((x + 1) / 2 * view_width).long().clamp(0, view_width - 1)
     row = ((y + 1) / 2 * view_height).long().clamp(0, view_height - 1)
     position = torch.stack([x, y], dim=-1).float()
+    if len(columns) < size[1]:
+        index = index // max(1, len(columns)) * size[1] + columns[index % max(1, len(columns))]
     return Footprint(index, row * view_width + column, position, weight.float())
+
+
+_kept_footprint = cached(KEPT, lambda foot: foot.nbytes)(_make_footprint)
+
+
+def _crop_positions(
+    view: Crop, geometry: Geometry, size: tuple[int, int], rows: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Columns int64 (n,) that a view may see, and float64 (rows, n) x, y and weight there, 0 where it does not."""
+    height, width = size
+    columns = torch.arange(width)
+    # The pixels' own column arithmetic, so that at full size position and pixel centre are one and the same.
+    start = geometry.column_of_yaw(view.yaw - view.width / 2) / geometry.width * width
+    span = size_of(view, geometry)[1] / geometry.width * width
+    x = ((columns.double() + 0.5 - start) % width) / span * 2 - 1
+    y = (torch.arange(*rows, dtype=torch.float64) + 0.5) / height * 2 - 1
+    weight = torch.ones(width, dtype=torch.float64) if view.width >= 360 else sphere.hann(x.abs(), 1.0)
+    weight = torch.where(x < 1, weight, 0)
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    return columns, x, y, weight.expand(x.shape)
+
+
+def _tangent_positions(
+    view: Tangent, geometry: Geometry, size: tuple[int, int], rows: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As `_crop_positions`."""
+    pitches = geometry.pitch_of_rows(size[0])[slice(*rows)]
+    yaw = (torch.arange(size[1], dtype=torch.float64) + 0.5) / size[1] * 360 - 180
+    reach = sphere.widest_yaw(pitches, view.pitch, view.fov / 2)
+    columns = (((yaw - view.yaw + 180) % 360 - 180).abs() <= reach).nonzero()[:, 0]
+    pitch, yaw = torch.meshgrid(torch.from_numpy(pitches), yaw[columns], indexing="ij")
+    x, y, angle = sphere.tangent_position(sphere.direction_of(yaw, pitch), view.yaw, view.pitch, view.fov)
+    return columns, x, y, torch.where((x.abs() < 1) & (y.abs() < 1), sphere.hann(angle, view.fov / 2), 0)
 
 
 def sample(values: Tensor, foot: Footprint) -> Tensor:
@@ -211,28 +288,39 @@ class Merger:
         pixels = self.size[0] * self.size[1]
         self._sum = torch.zeros(pixels, channels)
         self._weight = torch.zeros(pixels)
+        self._ended = False
 
     def add(self, view: View, values: Tensor) -> None:
-        """Add what a view says: float (D, h, w) in the view's frame, of any size, probabilities or features."""
-        foot = footprint(view, self.geometry, self.size)
-        values = values.cpu()
-        same_pixels = self.size == (self.geometry.height, self.geometry.width) and isinstance(view, Crop)
-        if same_pixels and tuple(values.shape[1:]) == size_of(view, self.geometry):
-            seen = values.flatten(1).T[foot.nearest].float()  # pixel centres coincide: exact, no interpolation
-        else:
-            seen = sample(values, foot)
-        self._sum.index_add_(0, foot.index, seen * foot.weight[:, None])
-        self._weight.index_add_(0, foot.index, foot.weight)
-
-    def result(self) -> Tensor:
-        """The merged values, float32 (D, H, W).
+        """Add what a view says: float (D, h, w) in the view's frame, of any size, probabilities or features.
 
         Raises:
-            ValueError: some pixel was seen by no view.
+            ValueError: the result was taken already.
         """
+        if self._ended:
+            raise ValueError("the result was taken already")
+        values, width = values.cpu(), self.size[1]
+        same_pixels = self.size == (self.geometry.height, self.geometry.width) and isinstance(view, Crop)
+        same_pixels &= tuple(values.shape[1:]) == size_of(view, self.geometry)
+        for top, bottom in bands(self.size):
+            foot = footprint(view, self.geometry, self.size, (top, bottom))
+            # Where pixel centres coincide, exact: no interpolation.
+            seen = values.flatten(1).T[foot.nearest].float() if same_pixels else sample(values, foot)
+            self._sum[top * width : bottom * width].index_add_(0, foot.index, seen * foot.weight[:, None])
+            self._weight[top * width : bottom * width].index_add_(0, foot.index, foot.weight)
+
+    def result(self) -> Tensor:
+        """The merged values, float32 (D, H, W); ends the merging, since sums become means where they lie.
+
+        Raises:
+            ValueError: some pixel was seen by no view, or this is not the first time.
+        """
+        if self._ended:
+            raise ValueError("the result was taken already")
+
         if not bool((self._weight > 0).all()):
             raise ValueError("the views do not cover the panorama; add more views before merging")
-        return (self._sum / self._weight[:, None]).T.reshape(-1, *self.size)
+        self._ended = True
+        return self._sum.div_(self._weight[:, None]).T.reshape(-1, *self.size)
 
 
 def view_weights(views: Sequence[View], geometry: Geometry, size: tuple[int, int] | None = None) -> Tensor:

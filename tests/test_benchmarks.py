@@ -201,3 +201,43 @@ def test_train_puts_every_figure_beside_its_peer(tmp_path: Path) -> None:
     assert size["student"] == "t"
     assert size["operations"] < size["plain_operations"]  # counted, not measured
     assert min(value for value in size.values() if not isinstance(value, str)) > 0
+
+
+def test_labels_measures_our_masks_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    pytest.importorskip("embreex", reason="the street world needs the `streetworld` extra")
+    given = ["--small", "--size=64x256", "--presets", "fast", "--network=tiny", "--peers=none", "--workers=1"]
+    work, out = tmp_path / "work", tmp_path / "out.json"
+    command = [sys.executable, ROOT / "benchmarks" / "labels.py", "--work", work, "--json", out, *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = json.loads(out.read_text())
+    (row,) = result["rows"].values()
+    masks = row["masks"]
+    assert masks["prompts"] >= 8  # at least one a view
+    assert 0 < masks["kept"] <= 3 * masks["prompts"]
+    assert 0 < masks["encoder"] + masks["decoder"] < masks["seconds"] < row["seconds"]
+    assert 0 <= row["miou"] <= 1
+    assert 0 <= row["boundary_f1"] <= 1
+    assert row["peak_mb"] > 50
+    assert row["times"] is None
+    assert result["full"]["ours, fast"]["masks"]["prompts"] == row["view"]["prompts"]
+    assert "ours, fast" in done.stdout
+
+    before = {path: path.stat().st_mtime_ns for folder in ("ways", "full") for path in (work / folder).rglob("*.np*")}
+    subprocess.run(command, capture_output=True, check=True)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert json.loads(out.read_text())["rows"] == result["rows"]
+
+
+def test_evaluate_finds_the_same_miou_as_a_torchmetrics_loop(tmp_path: Path) -> None:
+    """Both ways are run on two strips; how long they take is never asserted."""
+    out = tmp_path / "out.json"
+    command = [sys.executable, ROOT / "benchmarks" / "evaluate.py", "--number", "2", "--rounds", "1", "--json", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["way"], row["workers"]) for row in rows] == [
+        ("torchmetrics loop", 1), ("goodsam evaluate", 1), ("goodsam evaluate", 2),
+    ]  # fmt: skip
+    assert rows[0]["miou"] == pytest.approx(rows[1]["miou"], abs=1e-9)
+    assert rows[1]["miou"] == rows[2]["miou"]
+    assert all(row["images_per_second"] > 0 and row["memory"] > 50 for row in rows)
+    assert "images/s" in done.stdout

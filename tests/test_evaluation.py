@@ -265,21 +265,18 @@ def assistants(monkeypatch: pytest.MonkeyPatch) -> list[FakeAssistant]:
         made.append(FakeAssistant(load_label_set(label_set)))
         return made[-1]
 
-    def merged(assistant: FakeAssistant, panorama: Panorama, views: Any, scales: Any = (1.0,)) -> torch.Tensor:
-        assistant.sizes.append((len(views),))
-        return assistant.predict(torch.from_numpy(panorama.pixels).permute(2, 0, 1)[None] / 255).probabilities[0]
-
     monkeypatch.setattr("goodsam.teachers.assistant.load_assistant", load)
-    monkeypatch.setattr("goodsam.teachers.assistant.merged_probabilities", merged)
     return made
 
 
-@pytest.mark.parametrize(("views", "number"), [("whole", 1), ("crops", 8)])
-def test_assistant_on_panoramas(root: Path, assistants: list[FakeAssistant], views: str, number: int) -> None:
+@pytest.mark.parametrize(("views", "seen"), [("whole", [SIZE]), ("crops", [(16, 16)] * 8)])
+def test_assistant_on_panoramas(
+    root: Path, assistants: list[FakeAssistant], views: str, seen: list[tuple[int, int]]
+) -> None:
     found = evaluate("assistant:some/model", data_of(root), views=views, device="cpu")
     assert found.miou == 1
     assert assistants[0].label_set == DENSEPASS
-    assert assistants[0].sizes == [(number,), SIZE] * 2
+    assert assistants[0].sizes == seen * 2
 
 
 def test_assistant_sees_the_whole_photo(root: Path, assistants: list[FakeAssistant]) -> None:

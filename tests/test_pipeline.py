@@ -300,7 +300,7 @@ def test_a_shard_cannot_be_distilled(world: Path, tmp_path: Path) -> None:
         ({"view_scale": "0"}, "--view-scale 0: must be auto, or factors above 0"),
         ({"view_step": 50.0}, "--view-step 50: must divide 360"),
         ({"label_set": "nonsense"}, "label set 'nonsense': must be one of"),
-        ({"label_set": "densepass13"}, "label set densepass13: class 'sidewalk' is made of 'sidewalk', which the"),
+        ({"label_set": "densepass13"}, "label set densepass13: classes 'sidewalk', 'wall'"),
         ({"assistant": "no/such-model"}, "--assistant no/such-model: not on this disk"),
         ({"sam": "missing"}, "--sam missing: no such folder"),
     ],

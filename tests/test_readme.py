@@ -216,9 +216,15 @@ def test_the_commands_that_build_on_each_other(desk: Path, monkeypatch: pytest.M
             run(line.replace("--out LABELS", "--out LABELS_OUT"), monkeypatch)
         if line.startswith("goodsam evaluate") and "folder:" in line:
             run(f"{line},cityscapes19" if "student" not in line else f"{line},{_own_classes(desk)}", monkeypatch)
+        if line.startswith("goodsam compare"):
+            run(line.replace("IMAGES,LABELS", f"IMAGES,LABELS,{_own_classes(desk)}"), monkeypatch)
+        if line.startswith("goodsam review"):
+            run(line, monkeypatch)
         if line.startswith("goodsam inspect"):
             run(line.replace("PANORAMA", "pano01"), monkeypatch)
     assert (desk / "RUN" / "inspect" / "pano01.jpg").exists()
+    assert (desk / "COMPARED" / "compare.html").exists()
+    assert len(list((desk / "TO_CORRECT" / "images").iterdir())) == 2
     assert (desk / "cache" / "models--USER--NAME" / "refs" / "main").exists()
     assert (desk / "LABELS_OUT" / "labels" / "pano00.png").exists()
     assert (desk / "LABELS_OUT" / "overlay" / "pano00.jpg").exists()
@@ -229,6 +235,15 @@ def _own_classes(desk: Path) -> str:
     """The tiny assistant's classes as a label set."""
     (desk / "own.yaml").write_text(yaml.safe_dump({"name": "own", "classes": {name: {} for name in tiny.CLASSES}}))
     return "own.yaml"
+
+
+def test_the_assistant_of_one_s_own(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = (line for line in GOODSAM if line.startswith("goodsam assistant"))
+    tiny.write_panoramas(desk / "IMAGES", 2, (64, 96))
+    for path in (desk / "IMAGES").iterdir():
+        Image.fromarray(np.zeros((64, 96), dtype=np.uint8)).save(desk / "LABELS" / path.name)
+    run(line, monkeypatch)
+    assert (desk / "MY_ASSISTANT" / "model.safetensors").exists()
 
 
 def test_the_street_world_commands(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +257,7 @@ def test_the_street_world_commands(desk: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_shard_commands(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [line for line in GOODSAM if line.split()[1] in ("masks", "label", "train")]
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         run(line, monkeypatch)
     assert (desk / "RUN" / "student" / "model.safetensors").exists()

@@ -41,11 +41,23 @@ def mean_probabilities(merged: Tensor, masks: MergedMasks) -> np.ndarray:
         merged: P, float (C, H, W).
         masks: M masks of the panorama.
     """
-    inside = csr_array((np.ones_like(masks.member.data), masks.member.indices, masks.member.indptr), masks.member.shape)
-    return (inside @ _rows(merged)) / np.maximum(masks.areas, 1)[:, None]
+    return class_sums(merged, masks) / np.maximum(masks.areas, 1)[:, None]
 
 
-def pool(merged: Tensor, masks: MergedMasks, options: FusionOptions) -> Pooled:
+def class_sums(merged: Tensor, masks: MergedMasks) -> np.ndarray:
+    """The sum of P over each mask: float64 (M, C); those of bands add up to that of the panorama.
+
+    Args:
+        merged: P, float (C, H, W), of the panorama or a band.
+        masks: M masks of the same.
+    """
+    # In double precision: of millions of pixels a float32 sum loses what the later ones add.
+    member = masks.member
+    inside = csr_array((np.ones(len(member.indices)), member.indices, member.indptr), member.shape)
+    return np.asarray(inside @ _rows(merged))
+
+
+def pool(merged: Tensor, masks: MergedMasks, options: FusionOptions, means: np.ndarray | None = None) -> Pooled:
     """Pool what the assistant says of a pixel with what it says of the masks that hold the pixel.
 
     E(x) ~ P(x)^(1 - s(x)) Q(x)^s(x), normalised over classes, where log Q(x) = sum_m w_m(x) log q_m / sum_m w_m(x) over
@@ -57,13 +69,15 @@ def pool(merged: Tensor, masks: MergedMasks, options: FusionOptions) -> Pooled:
     depend on an order either, as painting masks over each other does. Pixels that no mask holds keep P.
 
     Args:
-        merged: P, float (C, H, W), summing to one over C.
-        masks: of the panorama.
+        merged: P, float (C, H, W), summing to one over C, of the panorama or a band.
+        masks: of the same.
         options: lambda.
+        means: q_m, float64 (M, C); None where the masks lie in `merged` as a whole.
     """
     scores = np.repeat(masks.scores, np.diff(masks.member.indptr)).astype(np.float32)
     weight = csr_array((masks.member.data * scores, masks.member.indices, masks.member.indptr), masks.member.shape)
-    logarithms = weight.T @ np.log(np.maximum(mean_probabilities(merged, masks), FLOOR)).astype(np.float32)
+    means = mean_probabilities(merged, masks) if means is None else means
+    logarithms = weight.T @ np.log(np.maximum(means, FLOOR)).astype(np.float32)
     logarithms /= np.maximum(weight.sum(0), 1e-12)[:, None]
     largest = np.zeros(weight.shape[1], dtype=np.float32)
     np.maximum.at(largest, weight.indices, weight.data)

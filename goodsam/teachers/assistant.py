@@ -85,6 +85,11 @@ class OnnxAssistant:
         """Probabilities of images, float32 (B, 3, h, w), RGB 0..1; no features."""
         return AssistantOutput(map_probabilities(self._segmenter.probabilities(images), self._matrix))
 
+    @property
+    def segmenter(self) -> OnnxSegmenter:
+        """The file itself."""
+        return self._segmenter
+
     def options(self) -> dict[str, Any]:
         """What changes its predictions, as JSON values."""
         return {"name": self.name, "label_set": label_set_to_json(self.label_set), **self._segmenter.options()}
@@ -125,6 +130,7 @@ def merged_probabilities(
     merger = Merger(panorama.geometry, len(assistant.label_set))
     for view, output in predict_views(assistant, panorama, views, scales):
         merger.add(view, output.probabilities[0])
+        del output  # before the assistant sees the next view
     return merger.result()
 
 

@@ -1,5 +1,6 @@
 """SAM's preprocessing, from an image to what the network takes, and its inverse for masks."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,21 @@ class Preprocessing:
         normalised = (scaled.float() - mean) / std
         height, width = normalised.shape[-2:]
         return F.pad(normalised, (0, self.input_size[1] - width, 0, self.input_size[0] - height))
+
+    def without_padding(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """The part (..., h', w') of mask logits that lies on an image of (h, w)."""
+        scaled, (height, width) = self.scaled_size(size), logits.shape[-2:]
+        rows = math.ceil(height * scaled[0] / self.input_size[0])
+        return logits[..., :rows, : math.ceil(width * scaled[1] / self.input_size[1])]
+
+    @staticmethod
+    def with_padding(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Mask logits (N, h', w') at the full size of the network's own, their last row and column repeated."""
+        beside = (0, size[1] - logits.shape[-1], 0, size[0] - logits.shape[-2])
+        if not any(beside):
+            return logits
+        # PyTorch repeats no edges of nothing: a view may have no masks.
+        return F.pad(logits[None], beside, mode="replicate" if len(logits) else "constant")[0]
 
     def enlarge(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         """Mask logits (N, h', w') at the image's size: padding undone, bilinear, as each model's processor does.

@@ -6,7 +6,7 @@ states on the way down are the scales, so masks are nested: small ones keep outl
 `benchmarks/regions.py` measures what such regions can reach at best.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from skimage.color import rgb2lab
 from skimage.segmentation import felzenszwalb
 
 from goodsam.masks import Masks
+from goodsam.teachers.placing import Hint
 from goodsam.teachers.region_merging import merge_regions
 from goodsam.weights import WeightFile
 
@@ -42,6 +43,8 @@ class RegionTeacher:
 
     name = "regions"
     weights: tuple[WeightFile, ...] = ()
+    asked = 0
+    hinted = False
 
     def __init__(self, options: RegionOptions) -> None:
         self._options = options
@@ -50,11 +53,16 @@ class RegionTeacher:
         """Every option of `RegionOptions`, as JSON values."""
         return {**asdict(self._options), "numbers": list(self._options.numbers)}
 
-    def masks(self, image: np.ndarray) -> Masks:
+    def masks_of_views(self, images: Sequence[np.ndarray], hints: Sequence[Hint | None]) -> list[Masks]:
+        """`masks` of each image."""
+        return [self.masks(image) for image in images]
+
+    def masks(self, image: np.ndarray, hint: Hint | None = None) -> Masks:
         """Regions of one image at all scales, large before small, equal ones once.
 
         Args:
             image: uint8 (h, w, 3), RGB.
+            hint: not looked at; colours are enough.
         Returns:
             Masks on the image's own pixels; each scale covers the image, `ious` and `stabilities` are None.
         Raises:

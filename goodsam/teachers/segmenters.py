@@ -12,12 +12,16 @@ from torch.nn import functional as F
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 
 from goodsam import weights
+from goodsam.engines.frozen import FrozenNetwork
+from goodsam.engines.likeness import same_classes
 from goodsam.errors import GoodSAMError
 from goodsam.labels import LabelSet, map_probabilities
 from goodsam.student import all_mlp_head
+from goodsam.teachers.networks import SegmenterNetwork
 from goodsam.teachers.normalisation import read_normalisation, resized
 from goodsam.teachers.output import AssistantOutput, feature_levels, fit_label_set, joined, label_set_to_json
 from goodsam.teachers.universal import SCORES, ScoreFunction, task_tokens
+from goodsam.views import BAND, bands
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,10 @@ class TransformersAssistant:
         plain = self.model_type != "segformer" or not config.reshape_last_stage  # an old head takes tokens
         semantic = _semantic_scores if plain else _segformer_scores
         self._scores: ScoreFunction = SCORES.get(self.model_type, semantic)
+        # Universal ones choose by what they see, which the constants of an engine might not follow.
+        network = None if self.model_type in SCORES else SegmenterNetwork(self.model, self._scores)
+        self.network = None if network is None else FrozenNetwork(network, same_classes)
+        """What engines can run; None where PyTorch alone does."""
         if self.model_type == "oneformer":
             self.model.register_buffer("_task_tokens", task_tokens(folder).to(device), persistent=False)
 
@@ -69,13 +77,21 @@ class TransformersAssistant:
         """
         try:
             with torch.no_grad():
-                return self.forward(images)
+                plain = self.network is None or self.network.kind == "torch"
+                return self.forward(images) if plain else self._through_engine(images)
         except torch.OutOfMemoryError:
             if len(images) == 1:
                 raise
             torch.cuda.empty_cache()
         log.info("%s: a batch of %d does not fit the GPU's memory; it is split.", self.name, len(images))
         return joined([self.predict(half) for half in images.tensor_split(2)])
+
+    def _through_engine(self, images: Tensor) -> AssistantOutput:
+        assert self.network is not None
+        pixels = self.pixels(images)
+        probabilities, *features = self.network(pixels)
+        seen = accepted_size(self.model.config, (pixels.shape[2], pixels.shape[3]))
+        return AssistantOutput(map_probabilities(probabilities, self._matrix), feature_levels(features, seen[1]))
 
     def trunk(self, images: Tensor) -> tuple[Tensor, ...]:
         """What the first three stages of a SegFormer see in images, (B, D_l, h_l, w_l) each, without gradients.
@@ -86,15 +102,16 @@ class TransformersAssistant:
         if self._scores is not _segformer_scores:
             return ()
         with torch.no_grad():
-            return tuple(_stages(self.model, self._pixels(images), [], last=-1))
+            return tuple(_stages(self.model, self.pixels(images), [], last=-1))
 
     def forward(self, images: Tensor, trunk: tuple[Tensor, ...] = ()) -> AssistantOutput:
         """`predict` with gradients, for adaptation; `trunk` of the same images spares the first stages."""
-        pixels = self._pixels(images)
+        pixels = self.pixels(images)
         scores = _segformer_scores(self.model, pixels, trunk) if trunk else self._scores(self.model, pixels)
         return AssistantOutput(map_probabilities(scores.probabilities, self._matrix), scores.features)
 
-    def _pixels(self, images: Tensor) -> Tensor:
+    def pixels(self, images: Tensor) -> Tensor:
+        """What the network is shown of images, float32 (B, 3, h, w), RGB 0..1: normalised, on its device."""
         return self._normalisation.apply(images.to(self.device).float())
 
     def options(self) -> dict[str, Any]:
@@ -139,7 +156,16 @@ def _segformer_scores(model: nn.Module, pixels: Tensor, trunk: tuple[Tensor, ...
     hidden = _stages(model, pixels, list(trunk))
     logits = all_mlp_head(segformer.decode_head, hidden)
     logits = F.interpolate(logits, size=pixels.shape[2:], mode="bilinear", align_corners=False)
-    return AssistantOutput(logits.softmax(1), feature_levels(hidden, pixels.shape[3]))
+    return AssistantOutput(_softmax(logits), feature_levels(hidden, pixels.shape[3]))
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Over classes, (B, C, h, w); of large images, where nothing learns, in place and in bands of rows."""
+    if torch.is_grad_enabled() or logits.shape[2] * logits.shape[3] <= BAND:
+        return logits.softmax(1)
+    for top, bottom in bands((logits.shape[2], logits.shape[3])):
+        logits[:, :, top:bottom] = logits[:, :, top:bottom].softmax(1)
+    return logits
 
 
 def _stages(model: nn.Module, pixels: Tensor, hidden: list[Tensor], last: int | None = None) -> list[Tensor]:

@@ -1,5 +1,6 @@
 """Two teachers together."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from goodsam.config import run_options
 from goodsam.masks import Masks, masks_from_arrays, read_masks
 from goodsam.panorama import Panorama, geometry_of
 from goodsam.teachers.combined import CombinedTeacher
+from goodsam.teachers.placing import Hint
 from goodsam.teachers.regions import load_regions
 from goodsam.views import cut, lay_views
 
@@ -19,11 +21,15 @@ class Halves:
 
     name = "halves"
     weights = ()
+    hinted, asked = False, 5
 
     def options(self) -> dict[str, object]:
         return {"name": "halves", "points_per_side": 3}
 
-    def masks(self, image: np.ndarray) -> Masks:
+    def masks_of_views(self, images: Sequence[np.ndarray], hints: Sequence[Hint | None]) -> list[Masks]:
+        return [self.masks(image) for image in images]
+
+    def masks(self, image: np.ndarray, hint: Hint | None = None) -> Masks:
         mask = np.zeros((1, *image.shape[:2]), dtype=bool)
         mask[:, :, : image.shape[1] // 2] = True
         return masks_from_arrays(mask, [0.9], [0.8])
@@ -34,6 +40,7 @@ def test_masks_of_both_with_their_scores() -> None:
     both = CombinedTeacher(Halves(), regions)
     found, alone = both.masks(image), regions.masks(image)
     assert both.name == "halves+regions"
+    assert (both.hinted, both.asked) == (False, 5)
     assert len(found) == 1 + len(alone)
     np.testing.assert_array_equal(found.to_arrays()[0], Halves().masks(image).to_arrays()[0])
     assert found.select(range(1, len(found))) == alone

@@ -21,6 +21,7 @@ from torch.nn import functional
 from goodsam.errors import GoodSAMError
 from goodsam.masks import Masks
 from goodsam.teachers import prompts
+from goodsam.teachers.placing import Hint
 from goodsam.teachers.sam import PRESETS, SamOptions, SamTeacher, load_sam
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -328,12 +329,12 @@ def test_options_are_json_and_leave_out_what_changes_no_mask(folders: dict[str, 
     name = str(folders["sam_hq"])
     values = load_sam(name, PRESETS["balanced"]).options()
     assert json.loads(json.dumps(values)) == values
-    assert (values["name"], values["model_type"], values["points_per_side"]) == (name, "sam_hq", 24)
+    assert (values["name"], values["model_type"], values["points_per_side"]) == (name, "sam_hq", 16)
     assert "points_per_batch" not in values
 
 
 def test_presets_grow() -> None:
-    assert [preset.points_per_side for preset in PRESETS.values()] == [16, 24, 32]
+    assert [preset.points_per_side for preset in PRESETS.values()] == [8, 16, 24]
     assert list(PRESETS) == ["fast", "balanced", "dense"]
 
 
@@ -473,3 +474,98 @@ def test_a_point_is_where_it_is_said_to_be(folders: dict[str, Path]) -> None:
         expected = model(input_points=point, multimask_output=True, **embedding).iou_scores
         assert ious[0] == pytest.approx(expected[0, 0].detach().numpy(), abs=1e-6)
     assert not np.allclose(left, right)
+
+
+# -- With a hint -------------------------------------------------------------------------------------------------------
+
+
+def hint_for(image: np.ndarray) -> Hint:
+    """Four areas, unsure in one of them, on a grid of cells a quarter as dense as the pixels."""
+    height, width = image.shape[0] // 4, image.shape[1] // 4
+    labels = np.zeros((height, width), dtype=np.uint8)
+    labels[height // 2 :] += 1
+    labels[:, width // 2 :] += 2
+    return Hint(labels, np.where(labels == 3, 0.4, 1.0).astype(np.float32))
+
+
+OPEN = {"iou_threshold": 0.0, "stability_threshold": 0.0, "nms_threshold": 1.0, "min_area": 0}
+"""Every mask passes."""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_kept_is_enlarged_as_every_mask_of_a_blind_grid_is(case: str, folders: dict[str, Path]) -> None:
+    """With all filters open, the hinted masks are the enlarged masks of the points that were asked."""
+    teacher, image = load_sam(str(folders[case]), options_of(case, **OPEN)), image_of(case)
+    asked: list[torch.Tensor] = []
+    ask = teacher._ask
+    teacher._ask = lambda embeddings, points: (asked.append(points), ask(embeddings, points))[1]  # type: ignore[method-assign]
+    found = teacher.masks(image, hint_for(image))
+    points = torch.cat(asked)
+    assert teacher.asked == len(points) > 4
+    with torch.inference_mode():
+        logits, ious = ask(teacher._embed(image), points)
+        enlarged = teacher._preprocessing.enlarge(logits.flatten(0, 1), image.shape[:2])
+        expected = (enlarged > teacher._options.mask_threshold).numpy()
+    sure = (ious.flatten() > 0).numpy() & expected.any(axis=(1, 2))
+    assert list(found.ious) == sorted(found.ious, reverse=True)
+    pixels = found.to_arrays().reshape(len(found), -1).astype(np.float32), expected[sure].reshape(sure.sum(), -1)
+    same = pixels[0] @ pixels[1].T
+    apart = pixels[0].sum(1)[:, None] + pixels[1].sum(1) - 2 * same
+    edge = sum(image.shape[:2])  # where the padding's own logits would have had a say
+    assert apart.min(axis=0).max() <= edge
+    assert apart.min(axis=1).max() <= edge
+    assert np.median(apart.min(axis=1)) <= PIXELS_APART
+
+
+@pytest.mark.parametrize("case", ["sam", "sam2"])
+def test_a_view_without_any_mask_has_none(case: str, folders: dict[str, Path]) -> None:
+    teacher, image = load_sam(str(folders[case]), options_of(case, iou_threshold=1.0)), image_of(case)
+    assert len(teacher.masks(image, hint_for(image))) == 0
+    assert teacher.asked > 0
+
+
+def test_hints_ask_less_than_the_grid_and_the_grid_can_still_be_had(folders: dict[str, Path]) -> None:
+    image = image_of("sam")
+    hinted = load_sam(str(folders["sam"]), options_of("sam", points_per_side=12))
+    assert hinted.hinted
+    hinted.masks(image, hint_for(image))
+    assert 4 <= hinted.asked < 12 * 12
+    grid = load_sam(str(folders["sam"]), options_of("sam", placing="grid"))
+    assert not grid.hinted
+    assert grid.masks(image, hint_for(image)) == grid.masks(image)
+
+
+@pytest.mark.parametrize("case", ["sam", "sam_hq", "sam2_square"])
+def test_views_embedded_together_have_the_masks_of_each_alone(case: str, folders: dict[str, Path]) -> None:
+    teacher = load_sam(str(folders[case]), options_of(case))
+    images = [np.roll(image_of(case), shift, axis=1) for shift in (0, 9, 30)]
+    hints = [hint_for(image) for image in images]
+    alone = [teacher.masks(image, hint) for image, hint in zip(images, hints, strict=True)]
+    teacher._views_per_batch = 2
+    for one, other in zip(teacher.masks_of_views(images, hints), alone, strict=True):
+        assert len(one) == len(other)
+        assert (one.to_arrays() != other.to_arrays()).sum(axis=(1, 2)).max() <= PIXELS_APART
+
+
+def test_views_are_embedded_fewer_at_a_time_when_memory_is_short(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    teacher = load_sam(str(folders["sam"]), options_of("sam"))
+    images = [np.roll(image_of("sam"), shift, axis=1) for shift in range(5)]
+    expected = teacher.masks_of_views(images, [None] * 5)
+    embed = teacher._model.get_image_embeddings
+
+    def limited(pixels: torch.Tensor) -> Any:
+        if len(pixels) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return embed(pixels)
+
+    monkeypatch.setattr(teacher._model, "get_image_embeddings", limited)
+    teacher._views_per_batch = 4
+    with caplog.at_level(logging.WARNING, logger="goodsam"):
+        assert teacher.masks_of_views(images, [None] * 5) == expected
+    assert [record.getMessage().split(";")[1] for record in caplog.records] == [
+        " going on with 2 views at once.",
+        " going on with 1 views at once.",
+        " going on with 1 views at once.",
+    ]
