@@ -221,7 +221,7 @@ def refresh_measured(student: Path) -> None:
 
 
 def measured(student: Path) -> dict[str, Any] | None:
-    """`metrics.json` beside a student where it is of this student, not older than its weights; else None."""
+    """`metrics.json` beside a student where it is of this student and of these weights; else None."""
     path = student.resolve().parent / "metrics.json"
     if not path.is_file():
         return None
@@ -229,7 +229,11 @@ def measured(student: Path) -> dict[str, Any] | None:
     kind, _, where = str(found.get("subject")).partition(":")
     if kind != "student" or not _is_same(Path(where), student.resolve()):
         return None
-    if path.stat().st_mtime < (student / "model.safetensors").stat().st_mtime:
+    known = found.get("weights")
+    if known is not None and files.sha256_of(student / "model.safetensors") not in known:
+        log.warning("%s: is about other weights, so it is not shown in the student's card; evaluate it again.", path)
+        return None
+    if known is None and path.stat().st_mtime < (student / "model.safetensors").stat().st_mtime:  # an older file
         log.warning("%s: older than the student, so it is not shown in its card; evaluate the student again.", path)
         return None
     return found

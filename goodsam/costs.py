@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from goodsam.errors import first_line
+from goodsam.profiling import counting
 from goodsam.subjects import Image, Subject
 
 try:
@@ -44,9 +44,7 @@ def operations(subject: Subject, stem: str, image: Image | None) -> int | None:
         None where an ONNX file's cannot be known; the log says why.
     """
     before = Counter(subject.onnx.runs) if subject.onnx is not None else Counter()
-    # On a CPU, attention is an operation of its own that PyTorch's table lacks.
-    attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
-    with FlopCounterMode(display=False, custom_mapping=attention) as counter:
+    with counting() as counter:
         subject.predict(stem, image)
     total = counter.get_total_flops()
     if subject.onnx is None:
@@ -55,11 +53,6 @@ def operations(subject: Subject, stem: str, image: Image | None) -> int | None:
     each = {size: onnx_operations(subject.onnx.path, size) for size in runs}
     known = [times * each[size] for size, times in runs.items() if each[size] is not None]  # type: ignore[operator]
     return total + sum(known) if len(known) == len(runs) else None
-
-
-def _attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    """Of shapes (B, heads, queries, d), (B, heads, keys, d), (B, heads, keys, e): two products of matrices."""
-    return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
 def onnx_operations(path: Path, size: tuple[int, ...]) -> int | None:

@@ -14,10 +14,12 @@ Before the bands the assistant sees one view after the other, beside P and the p
 take 2.4 GB for a view of 10 million pixels, on the device that it runs on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from torch import Tensor
 
 from goodsam import files, targets
 from goodsam.config import FusionOptions
@@ -27,6 +29,7 @@ from goodsam.labels import IGNORE
 from goodsam.masks import Masks
 from goodsam.merged import MergedViews
 from goodsam.panorama import Panorama
+from goodsam.profiling import timed
 from goodsam.run import Run
 from goodsam.teachers.assistant import Assistant, predict_views, whole_probabilities
 from goodsam.views import Merger, View
@@ -59,8 +62,8 @@ def label_panorama(
     scales: Sequence[float],
     whole_view: bool,
     options: FusionOptions,
-) -> None:
-    """Write everything of one panorama; the label map last, since its being there means that all is.
+) -> Callable[[], None]:
+    """Label one panorama; what is returned writes it, the label map last, since its being there means that all is.
 
     Args:
         run: where to.
@@ -74,14 +77,22 @@ def label_panorama(
         whole_view: whether it also sees the whole panorama.
         options: of the fusion.
     """
-    merged, levels = look(assistant, panorama, [view for view, _ in seen], projection, scales, whole_view)
-    labelled = fuse_bands(merged, seen, valid, options)
-    files.write_npz(run.file("assistant_probs", stem), **labelled.merged)
-    if levels:
-        targets.write_features(run.file("features", stem), {level: m.result() for level, m in levels.items()})
-    files.write_npz(run.file("ensemble", stem), **labelled.ensemble)
-    files.write_image(run.file("confidence", stem), labelled.confidence)
-    files.write_image(run.file("labels", stem), labelled.labels)
+    with timed("merge"):
+        merged, levels = look(assistant, panorama, [view for view, _ in seen], projection, scales, whole_view)
+    with timed("fuse"):
+        labelled = fuse_bands(merged, seen, valid, options)
+        features = {level: merger.result() for level, merger in levels.items()}
+    return partial(_write, run, stem, labelled, features)
+
+
+def _write(run: Run, stem: str, labelled: Labelled, features: dict[int, Tensor]) -> None:
+    with timed("write"):
+        files.write_npz(run.file("assistant_probs", stem), **labelled.merged)
+        if features:
+            targets.write_features(run.file("features", stem), features)
+        files.write_npz(run.file("ensemble", stem), **labelled.ensemble)
+        files.write_image(run.file("confidence", stem), labelled.confidence)
+        files.write_image(run.file("labels", stem), labelled.labels)
 
 
 def look(

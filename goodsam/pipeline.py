@@ -360,11 +360,11 @@ def label_one(
     cars: list[Mount],
     scales: Sequence[float],
 ) -> None:
-    """Write everything of one panorama; the label map last, since its being there means that all is."""
+    """Label one panorama; its files are written beside what follows."""
     seen, valid = without_car(job, panorama, cars)
     masks = read_masks(job.run.file("masks", stem)).views
     whole, fusion = job.options.view.whole_view, job.options.fusion
-    label_panorama(job.run, assistant, stem, seen, masks, valid, projection, scales, whole, fusion)
+    job.behind(label_panorama(job.run, assistant, stem, seen, masks, valid, projection, scales, whole, fusion))
 
 
 def without_car(job: Job, panorama: Panorama, cars: list[Mount]) -> tuple[Panorama, np.ndarray]:

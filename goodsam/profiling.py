@@ -7,10 +7,12 @@ which the machine multiplies matrices, and the bytes of its weights over the rat
 
 import contextlib
 import io
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -18,7 +20,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-PARTS = ("load", "views", "hint", "encoder", "decoder", "filter", "assistant", "fuse", "write")
+PARTS = ("load", "views", "hint", "encoder", "decoder", "filter", "assistant", "merge", "fuse", "write")
 """In the order in which a panorama meets them."""
 
 
@@ -44,25 +46,27 @@ class Profile:
     _own: threading.local = field(default_factory=threading.local)
 
     @contextlib.contextmanager
-    def timed(self, name: str, network: nn.Module | None, shapes: Hashable) -> Iterator[None]:
+    def timed(
+        self, name: str, network: nn.Module | None, shapes: Hashable, again: Callable[[], object] | None
+    ) -> Iterator[None]:
         """Time what happens inside; see `timed`."""
         inner: list[float] = getattr(self._own, "inner", [])
         self._own.inner = inner
-        inner.append(0.0)
         key = (name, shapes)
-        counter = FlopCounterMode(display=False) if network is not None and key not in self._known else None
+        if network is not None and again is not None and key not in self._known:
+            with counting() as counter:
+                again()
+            self._known[key] = float(counter.get_total_flops())
+        inner.append(0.0)
         start = time.perf_counter()
         try:
-            with counter or contextlib.nullcontext():
-                yield
+            yield
         finally:
             seconds = time.perf_counter() - start
             own = seconds - inner.pop()
             if inner:
                 inner[-1] += seconds
             with self._lock:
-                if counter is not None:
-                    self._known[key] = float(counter.get_total_flops())
                 part = self.parts.setdefault(name, Part())
                 part.seconds += own
                 part.calls += 1
@@ -85,16 +89,38 @@ def profiled(on: bool = True) -> Iterator[Profile | None]:
 
 
 def timed(
-    name: str, network: nn.Module | None = None, shapes: Hashable = None
+    name: str,
+    network: nn.Module | None = None,
+    shapes: Hashable = None,
+    again: Callable[[], object] | None = None,
 ) -> contextlib.AbstractContextManager[None]:
     """Time a block under a name of `PARTS`, if somebody asked for a profile.
 
     Args:
         name: of the part.
-        network: that the block runs, once; its operations are counted the first time.
+        network: that the block runs, once.
         shapes: what its operations depend on.
+        again: does what the network does, in PyTorch whatever the block does it with; called once for each of `shapes`,
+            before the clock starts, to count its operations.
     """
-    return contextlib.nullcontext() if _active is None else _active.timed(name, network, shapes)
+    return contextlib.nullcontext() if _active is None else _active.timed(name, network, shapes, again)
+
+
+def counting() -> FlopCounterMode:
+    """A counter of the operations that PyTorch does inside `with counting() as counter:`.
+
+    Counted are products of matrices, convolutions and attention, on a CPU too; a product and a sum are two.
+    """
+    attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
+    return FlopCounterMode(display=False, custom_mapping=attention)
+
+
+def _attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """Of shapes (B, heads, queries, d), (B, heads, keys, d), (B, heads, keys, e): two products of matrices.
+
+    On a CPU attention is an operation of its own, which PyTorch's table lacks.
+    """
+    return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
 def bytes_of(network: nn.Module) -> float:

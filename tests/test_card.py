@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from goodsam import weights
+from goodsam import files, weights
 from goodsam.card import MEASURED, measured, student_card, with_measured
 from goodsam.labels import LabelSet
 from goodsam.run import Run
@@ -195,3 +195,13 @@ def test_figures_of_an_earlier_student_are_left_out(student: Path, caplog: pytes
     with caplog.at_level(logging.WARNING):
         assert measured(student) is None
     assert "older than the student" in caplog.text
+
+
+def test_figures_of_other_weights_are_left_out(student: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A student that comes back from stale/ beside the metrics.json of the one that had taken its place."""
+    own = files.sha256_of(student / "model.safetensors")
+    for known, shown in (("another", False), (own, True)):
+        (student.parent / "metrics.json").write_text(json.dumps(METRICS | {"weights": [known]}))
+        with caplog.at_level(logging.WARNING):
+            assert (measured(student) is not None) == shown
+    assert "about other weights" in caplog.text

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from goodsam.labels import LabelSet, load_label_set, map_probabilities
 from goodsam.panorama import Panorama, wrap_pad
+from goodsam.profiling import timed
 from goodsam.teachers.normalisation import resized
 from goodsam.teachers.onnx import OnnxSegmenter
 from goodsam.teachers.output import AssistantOutput, fit_label_set, label_set_to_json
@@ -108,7 +109,9 @@ def predict_views(
         The view, and its output with B = 1 and probabilities at the view's own size (`views.size_of`).
     """
     for view in views:
-        yield view, predict_image(assistant, cut(panorama, view), scales)
+        with timed("views"):
+            image = cut(panorama, view)
+        yield view, predict_image(assistant, image, scales)
 
 
 def predict_image(assistant: Assistant, pixels: np.ndarray, scales: Sequence[float]) -> AssistantOutput:

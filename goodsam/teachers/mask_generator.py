@@ -9,6 +9,7 @@ its own pipeline needs torchvision, and prompts SAM 2 on a part of the image onl
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -148,12 +149,13 @@ class SamTeacher:
     def _ask(self, embeddings: dict[str, Any], points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Three masks of each of P points of the network's input: logits (P, 3, h, w) and predicted IoUs (P, 3)."""
         device = self._model.device
-        decoder, half = (
-            self._model.mask_decoder,
+        places = points.to(device)[None, :, None]
+        ask = partial(self._model, input_points=places, multimask_output=True, **embeddings)
+        with (
+            timed("decoder", self._model.mask_decoder, len(points), ask),
             torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
-        )
-        with timed("decoder", decoder, len(points)), half:
-            outputs = self._model(input_points=points.to(device)[None, :, None], multimask_output=True, **embeddings)
+        ):
+            outputs = ask()
         return outputs.pred_masks[0].float(), outputs.iou_scores[0].float()
 
     @torch.inference_mode()
@@ -189,7 +191,8 @@ class SamTeacher:
         """The embedding of each image, of all in one pass of the encoder; one after the other if memory is short."""
         try:
             pixels = torch.cat([self._preprocessing(image) for image in images]).to(self._model.device)
-            with timed("encoder", self._model.vision_encoder, tuple(pixels.shape)):
+            again = partial(self._model.get_image_embeddings, pixels)
+            with timed("encoder", self._model.vision_encoder, tuple(pixels.shape), again):
                 embeddings = self.encoder(pixels)
         except torch.OutOfMemoryError as error:
             if len(images) == 1:

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from goodsam.engines.frozen import FrozenNetwork
 from goodsam.engines.likeness import same_classes
 from goodsam.errors import GoodSAMError
 from goodsam.labels import LabelSet, map_probabilities
+from goodsam.profiling import timed
 from goodsam.student import all_mlp_head
 from goodsam.teachers.networks import SegmenterNetwork
 from goodsam.teachers.normalisation import read_normalisation, resized
@@ -78,7 +80,8 @@ class TransformersAssistant:
         try:
             with torch.no_grad():
                 plain = self.network is None or self.network.kind == "torch"
-                return self.forward(images) if plain else self._through_engine(images)
+                with timed("assistant", self.model, tuple(images.shape), partial(self.forward, images)):
+                    return self.forward(images) if plain else self._through_engine(images)
         except torch.OutOfMemoryError:
             if len(images) == 1:
                 raise

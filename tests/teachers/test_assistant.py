@@ -380,7 +380,7 @@ def test_own_classes_and_label_sets(tmp_path):
     wanted = torch.stack([fine[:, 2] + fine[:, 4], fine[:, 3], fine[:, 0], fine[:, 1]], dim=1)
     torch.testing.assert_close(found, wanted)
     assert own.options() != mapped.options()
-    with pytest.raises(GoodSAMError, match="classes 'sidewalk'.* are not among those of the assistant"):
+    with pytest.raises(GoodSAMError, match=r"classes 'sidewalk'.* are not among those of the assistant"):
         load_assistant(str(tmp_path / "m"), "cityscapes19")
 
 
