@@ -4,6 +4,7 @@ SegFormer and other semantic segmenters, Mask2Former, OneFormer and EoMT through
 model's arg max is that of its own post-processing in transformers.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from goodsam.teachers.normalisation import resized
 from goodsam.teachers.onnx import OnnxSegmenter
 from goodsam.teachers.output import AssistantOutput, fit_label_set, label_set_to_json
 from goodsam.teachers.segmenters import TransformersAssistant
-from goodsam.views import Merger, View, cut
+from goodsam.views import Merger, View, cut, size_of
 from goodsam.weights import WeightFile
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "whole_probabilities",
 ]
 
+VIEWS_AT_ONCE = {"cuda": 8}
+"""Views of one size that the assistant sees together, by device; elsewhere one after the other is as fast."""
 WRAP_DEGREES = 45.0
 """Yaw by which the assistant sees past the left and the right edge of a whole panorama."""
 
@@ -108,18 +111,32 @@ def predict_views(
     Yields:
         The view, and its output with B = 1 and probabilities at the view's own size (`views.size_of`).
     """
-    for view in views:
-        with timed("views"):
-            image = cut(panorama, view)
-        yield view, predict_image(assistant, image, scales)
+    device = getattr(assistant, "device", None)
+    at_once = 1 if device is None else VIEWS_AT_ONCE.get(device.type, 1)
+    for size, alike in itertools.groupby(views, lambda view: size_of(view, panorama.geometry)):
+        left = list(alike)
+        while left:
+            batch, left = left[:at_once], left[at_once:]
+            with timed("views"):
+                images = np.stack([cut(panorama, view) for view in batch])
+            output = predict_images(assistant, images, scales)
+            assert output.probabilities.shape[2:] == size
+            for number, view in enumerate(batch):
+                yield view, output.image(number)
+            del output  # before the assistant sees the next views
 
 
 def predict_image(assistant: Assistant, pixels: np.ndarray, scales: Sequence[float]) -> AssistantOutput:
-    """Mean over scales of what the assistant says of one image, uint8 (h, w, 3); features of the first."""
-    image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
-    height, width = image.shape[2:]
+    """`predict_images` of one image, uint8 (h, w, 3), with B = 1."""
+    return predict_images(assistant, pixels[None], scales)
+
+
+def predict_images(assistant: Assistant, pixels: np.ndarray, scales: Sequence[float]) -> AssistantOutput:
+    """Mean over scales of what the assistant says of images, uint8 (B, h, w, 3); features of the first scale."""
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255
+    height, width = images.shape[2:]
     outputs = [
-        assistant.predict(resized(image, (max(1, round(height * scale)), max(1, round(width * scale)))))
+        assistant.predict(resized(images, (max(1, round(height * scale)), max(1, round(width * scale)))))
         for scale in scales
     ]
     said = [resized(output.probabilities, (height, width)) for output in outputs]

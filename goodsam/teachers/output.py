@@ -27,6 +27,11 @@ class AssistantOutput:
     features: dict[int, Tensor] = field(default_factory=dict)
     """Level 1..4 (stride 4, 8, 16, 32 of what the model saw) -> (B, D_l, h_l, w_l); empty where there are none."""
 
+    def image(self, number: int) -> "AssistantOutput":
+        """What is said of one image of the batch, with B = 1."""
+        features = {level: maps[number : number + 1] for level, maps in self.features.items()}
+        return AssistantOutput(self.probabilities[number : number + 1], features)
+
 
 def joined(outputs: Sequence[AssistantOutput]) -> AssistantOutput:
     """One output of several, along the batch."""

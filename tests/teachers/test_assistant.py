@@ -24,7 +24,13 @@ from goodsam.errors import GoodSAMError
 from goodsam.labels import LABEL_SETS, LabelSet
 from goodsam.masks import PanoramaMasks, masks_from_arrays
 from goodsam.panorama import Panorama, geometry_of, read_panorama
-from goodsam.teachers.assistant import AssistantOutput, load_assistant, merged_probabilities, predict_views
+from goodsam.teachers.assistant import (
+    VIEWS_AT_ONCE,
+    AssistantOutput,
+    load_assistant,
+    merged_probabilities,
+    predict_views,
+)
 from goodsam.teachers.output import fit_label_set
 from goodsam.views import Crop, Tangent, lay_views, size_of
 
@@ -597,3 +603,22 @@ def test_every_transformers_model_can_be_adapted_and_saved(build, tmp_path):
     assert not torch.allclose(before, after)
     save_adapted(assistant, tmp_path / "adapted")
     torch.testing.assert_close(merged_probabilities(load_assistant(str(tmp_path / "adapted")), panorama, views), after)
+
+
+def test_views_seen_together_are_said_the_same_of_as_one_by_one(tmp_path, monkeypatch):
+    """On a GPU several views of one size make a batch; sizes are never mixed, and the order stays."""
+    saved(tmp_path, segformer())
+    assistant, strip = load_assistant(str(tmp_path)), panorama(64, 256)
+    views = [Crop(-90.0, 90.0), Crop(0.0, 90.0), Crop(90.0, 90.0), Crop(0.0, 180.0), Crop(45.0, 90.0)]
+    alone = list(predict_views(assistant, strip, views))
+    monkeypatch.setitem(VIEWS_AT_ONCE, "cpu", 2)
+    seen, predict = [], assistant.predict
+    monkeypatch.setattr(assistant, "predict", lambda images: (seen.append(len(images)), predict(images))[1])
+    together = list(predict_views(assistant, strip, views))
+    assert seen == [2, 1, 1, 1]
+    assert [view for view, _ in together] == views
+    for (_, one), (_, other) in zip(alone, together, strict=True):
+        assert one.probabilities.shape == other.probabilities.shape
+        torch.testing.assert_close(one.probabilities, other.probabilities)
+        for level in one.features:
+            torch.testing.assert_close(one.features[level], other.features[level])
