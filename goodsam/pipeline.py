@@ -25,7 +25,7 @@ from goodsam.images import read_label_map
 from goodsam.job import Job
 from goodsam.labelling import label_panorama
 from goodsam.loader import look_at
-from goodsam.masks import PanoramaMasks, read_masks
+from goodsam.masks import Masks, PanoramaMasks, read_masks
 from goodsam.panorama import Panorama
 from goodsam.profiling import timed
 from goodsam.progress import Progress, Silent, pick_device
@@ -55,6 +55,8 @@ TEACHER_OPTIONS = (
     "min_area",
 )  # fmt: skip
 """Options of `TeacherOptions` that change single ones of the preset's."""
+VIEWS_AT_ONCE = 8
+"""Views that are cut together for the teacher, whose encoder may take several at once."""
 PROJECTION_PANORAMAS = 4
 """The principal components of the features are fitted on this many panoramas, the first in sorted order."""
 
@@ -165,9 +167,12 @@ def make_masks(job: Job, inputs: list[Input], assistant: Assistant | None) -> No
         views = job.views(panorama)
         with timed("hint"):
             hints = [None] * len(views) if assistant is None else hints_of(assistant, panorama, views)
-        with timed("views"):
-            images = [cut(panorama, view) for view in views]
-        found = teacher.masks_of_views(images, hints)
+        found: list[Masks] = []
+        for first in range(0, len(views), VIEWS_AT_ONCE):  # all views of a large panorama would be a gigabyte
+            some = slice(first, first + VIEWS_AT_ONCE)
+            with timed("views"):
+                images = [cut(panorama, view) for view in views[some]]
+            found += teacher.masks_of_views(images, hints[some])
         masks = PanoramaMasks((geometry.height, geometry.width), teacher.name, tuple(zip(views, found, strict=True)))
         job.behind(partial(write_timed, masks, job.run.file("masks", item.stem)))
         number += len(views)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -237,7 +237,7 @@ def test_a_subject_has_options_of_its_own(root: Path, student: FakeStudent) -> N
 @dataclass(frozen=True)
 class Output:
     probabilities: torch.Tensor
-    features: tuple[()] = ()
+    features: dict[int, torch.Tensor] = field(default_factory=dict)
 
 
 class FakeAssistant:

@@ -31,9 +31,7 @@ class DemoOptions:
     init: str = "street"
     """What the student starts from, a SegFormer that knows the classes; scored as it is for the step `start`."""
     preset: Literal["fast", "balanced", "dense"] = "fast"
-    """How strict the teacher's filters are, see `goodsam distill --help`."""
-    points_per_side: int = 6
-    """Prompts along each side of a view, count; fewer than the preset's 8 spare the demo a minute or two."""
+    """How many prompts the teacher is asked and how strict its filters are, see `goodsam distill --help`."""
     steps: int = 60
     """Training steps, count."""
     batch_size: int = 1
@@ -63,7 +61,7 @@ class DemoOptions:
         given: dict[str, Any] = {
             name: getattr(self, name)
             for name in (
-                "vfov", "sam", "preset", "points_per_side", "assistant", "init", "steps", "batch_size", "train_size",
+                "vfov", "sam", "preset", "assistant", "init", "steps", "batch_size", "train_size",
                 "learning_rate", "warmup", "checkpoint_every", "device",
             )
         }  # fmt: skip
