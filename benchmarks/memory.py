@@ -26,6 +26,7 @@ TEACHERS = ("regions", "street")
 def main() -> None:
     parser = argparse.ArgumentParser(description="Peak memory and time of masks and labels of one large panorama.")
     parser.add_argument("--small", action="store_true", help="2,000 x 1,000 pixels and regions alone, under 2 minutes")
+    parser.add_argument("--width", type=int, help="pixels of the panorama, in place of 10,000 or 2,000")
     parser.add_argument("--scale", default="0.25", help="--view-scale of the assistant; 1 takes hours on a CPU")
     parser.add_argument("--teachers", nargs="+", default=list(TEACHERS), help="names as --sam takes them")
     parser.add_argument("--json", type=Path, help="write the results here")
@@ -34,7 +35,7 @@ def main() -> None:
     if options.job is not None:
         print(json.dumps(measure(json.loads(options.job))))
         return
-    width = 2000 if options.small else 10000
+    width = options.width or (2000 if options.small else 10000)
     teachers = options.teachers[:1] if options.small else options.teachers
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "panorama.png"

@@ -241,3 +241,13 @@ def test_evaluate_finds_the_same_miou_as_a_torchmetrics_loop(tmp_path: Path) -> 
     assert rows[1]["miou"] == rows[2]["miou"]
     assert all(row["images_per_second"] > 0 and row["memory"] > 50 for row in rows)
     assert "images/s" in done.stdout
+
+
+def test_memory_measures_each_stage_in_a_process_of_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = [sys.executable, ROOT / "benchmarks" / "memory.py", "--small", "--width", "256", "--json", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["teacher"], row["stage"]) for row in rows] == [("regions", "masks"), ("regions", "label")]
+    assert all(row["peak_mb"] > 50 for row in rows)
+    assert "MB" in done.stdout

@@ -141,7 +141,8 @@ def score_all(out: Path, options: DemoOptions, steps: Steps) -> dict[str, dict[s
     for score in steps.track(todo, len(todo), "score"):
         steps.note("scores")
         found = evaluate(f"labels:{label_maps(out, score.subject)}", f"streetworld:{out / 'test'}", limit=options.test)
-        evaluation = replace(found, subject=score.subject.subject).to_json()
+        weights = [] if score.subject.subject.startswith("labels:") else _made_with(score.subject)["weights"]
+        evaluation = replace(found, subject=score.subject.subject, weights=weights).to_json()
         files.write_json(score.path, {"fingerprint": score.fingerprint, "evaluation": evaluation})
     metrics = {score.subject.key: score.read() or {} for score in scores}
     path = out / "metrics.json"
