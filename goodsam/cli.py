@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -18,7 +18,7 @@ from rich.progress import Progress as Bars
 
 from goodsam import __version__
 from goodsam.assistant_training.options import AssistantTrainOptions
-from goodsam.config import Device, RunOptions, read_config
+from goodsam.config import Device, RunOptions, ScoringOptions, read_config
 from goodsam.errors import GoodSAMError
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ Panoramas = Annotated[
 ]
 Out = Annotated[Path, Parameter(help="Run folder; the same command on the same folder resumes.")]
 Options = Annotated[RunOptions | None, Parameter(name="*")]
+Scoring = Annotated[ScoringOptions | None, Parameter(name="*")]
 Config = Annotated[
     Path | None,
     Parameter(help="YAML file of `option: value` lines, or a run.yaml; options on the command line come first."),
@@ -240,35 +241,14 @@ def evaluate(
             "densepass:ROOT,densepass13 (goodsam data check --help lists them)."
         ),
     ],
-    views: Annotated[
-        Literal["whole", "crops", "tangent"], Parameter(help="How an assistant sees panoramas.")
-    ] = "crops",
-    view_scale: Annotated[
-        str, Parameter(help="Factor by which a view is enlarged before the assistant; 1,1.5 averages two.")
-    ] = "1",
-    projection: Annotated[
-        Literal["panorama", "photo"] | None,
-        Parameter(help="photo: ordinary photographs, nothing wraps; default what the data says, else panorama."),
-    ] = None,
-    vfov: Annotated[
-        float | None,
-        Parameter(help="Vertical field of view, degrees; default what the data says, else 360 * H / W."),
-    ] = None,
-    horizon: Annotated[float | None, Parameter(help="Row of the horizon, pixels from the top; default H / 2.")] = None,
-    width: Annotated[int | None, Parameter(help="Pixels at which a student sees them; default as trained.")] = None,
-    limit: Annotated[int | None, Parameter(help="Use only the first so many images; default all.")] = None,
-    workers: Annotated[int | None, Parameter(help="Threads beside the network; default one a core, up to 4.")] = None,
     out: Annotated[Path | None, Parameter(help="metrics.json, or a folder for it; interrupted, goes on there.")] = None,
-    device: Annotated[Device, Parameter(help="auto takes CUDA, then Apple's GPU, then the CPU.")] = "auto",
+    options: Scoring = None,
 ) -> None:
     """Score a student, an assistant or label maps against labels: a table, and metrics.json with --out."""
     from goodsam import evaluation as scoring
 
     _quiet()
-    result = scoring.evaluate(
-        subject, data, views=views, view_scale=view_scale, projection=projection, vfov=vfov, horizon=horizon,
-        width=width, limit=limit, out=out, device=device, workers=workers, progress=RichProgress(),
-    )  # fmt: skip
+    result = scoring.evaluate(subject, data, out=out, progress=RichProgress(), **asdict(options or ScoringOptions()))
     Console().print(scoring.table(result))
 
 
@@ -304,34 +284,14 @@ def compare(
         str, Parameter(help="Labelled images, as evaluate takes them: folder:IMAGES,LABELS[,LABELSET] or another kind.")
     ],
     out: Annotated[Path | None, Parameter(help="Folder for compare.json and compare.html, with pictures.")] = None,
-    views: Annotated[
-        Literal["whole", "crops", "tangent"], Parameter(help="How assistants see panoramas, where they do not say.")
-    ] = "crops",
-    view_scale: Annotated[
-        str, Parameter(help="Factor by which a view is enlarged before an assistant; 1,1.5 averages two.")
-    ] = "1",
-    projection: Annotated[
-        Literal["panorama", "photo"] | None,
-        Parameter(help="photo: ordinary photographs, nothing wraps; default what the data says, else panorama."),
-    ] = None,
-    vfov: Annotated[
-        float | None,
-        Parameter(help="Vertical field of view, degrees; default what the data says, else 360 * H / W."),
-    ] = None,
-    horizon: Annotated[float | None, Parameter(help="Row of the horizon, pixels from the top; default H / 2.")] = None,
-    width: Annotated[int | None, Parameter(help="Pixels at which students see them; default as trained.")] = None,
-    limit: Annotated[int | None, Parameter(help="Use only the first so many images; default all.")] = None,
-    workers: Annotated[int | None, Parameter(help="Threads beside the networks; default one a core, up to 4.")] = None,
-    device: Annotated[Device, Parameter(help="auto takes CUDA, then Apple's GPU, then the CPU.")] = "auto",
+    options: Scoring = None,
 ) -> None:
     """Score several subjects in one pass: one table, with differences to the first and what each takes."""
     from goodsam import comparison
 
     _quiet()
-    result = comparison.compare(
-        subjects, data, views=views, view_scale=view_scale, projection=projection, vfov=vfov, horizon=horizon,
-        width=width, limit=limit, out=out, device=device, workers=workers, progress=RichProgress(),
-    )  # fmt: skip
+    given = asdict(options or ScoringOptions())
+    result = comparison.compare(subjects, data, out=out, progress=RichProgress(), **given)
     for table in comparison.tables(result):
         Console().print(table)
 

@@ -216,6 +216,30 @@ class MachineOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """How `goodsam evaluate` and `goodsam compare` look at images; see `evaluation.evaluate`."""
+
+    views: Literal["whole", "crops", "tangent"] = "crops"
+    """How assistants see panoramas, where they do not say."""
+    view_scale: str = "1"
+    """Factor by which a view is enlarged before an assistant; 1,1.5 averages two."""
+    projection: Literal["panorama", "photo"] | None = None
+    """photo: ordinary photographs, nothing wraps; default what the data says, else panorama."""
+    vfov: float | None = None
+    """Vertical field of view, degrees; default what the data says, else 360 * H / W."""
+    horizon: float | None = None
+    """Row of the horizon, pixels from the upper edge; default H / 2."""
+    width: int | None = None
+    """Pixels at which students see images; default as trained."""
+    limit: int | None = None
+    """Use only the first so many images, count; default all."""
+    workers: int | None = None
+    """Threads that read and count beside the networks, count; default one a core, up to 4."""
+    device: Device = "auto"
+    """auto takes CUDA, then Apple's GPU, then the CPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """All options of a run, stage by stage."""
 

@@ -245,7 +245,7 @@ def test_evaluate_finds_the_same_miou_as_a_torchmetrics_loop(tmp_path: Path) -> 
 
 def test_memory_measures_each_stage_in_a_process_of_its_own(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    command = [sys.executable, ROOT / "benchmarks" / "memory.py", "--small", "--width", "256", "--json", out]
+    command = [sys.executable, ROOT / "benchmarks" / "memory.py", "--small", "--width=512", "--scale=1", "--json", out]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = json.loads(out.read_text())["rows"]
     assert [(row["teacher"], row["stage"]) for row in rows] == [("regions", "masks"), ("regions", "label")]
