@@ -126,7 +126,7 @@ def masks_of_prompts(teacher: SamTeacher, image: np.ndarray, number: int) -> Mas
     cells = (image.shape[0] // 2, image.shape[1] // 2)
     hint = Hint(np.zeros(cells, dtype=np.uint8), np.ones(cells, dtype=np.float32))
     none = np.zeros((0, 2))
-    with mock.patch.multiple(placing, one_per_area=lambda _: points, one_per_cell=lambda *_: none):
+    with mock.patch.multiple(placing, one_per_area=lambda *_: points, one_per_cell=lambda *_: none):
         return teacher.masks(image, hint)
 
 

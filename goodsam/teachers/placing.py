@@ -11,8 +11,8 @@ from scipy import ndimage
 
 SURE = 0.6
 """Largest probability below which the assistant is unsure of a cell."""
-SMALLEST = 12
-"""Areas of fewer cells get no question of their own."""
+SMALLEST = 1 / 64
+"""Share of a cell of the lattice from which an area gets a question of its own."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,16 @@ class Hint:
     """float32 (h, w), largest probability, 0..1."""
 
 
-def one_per_area(hint: Hint) -> np.ndarray:
-    """The innermost point of every coherent area of one class: float64 (N, 2), x and y."""
+def one_per_area(hint: Hint, side: int) -> np.ndarray:
+    """The innermost point of every coherent area of one class: float64 (N, 2), x and y.
+
+    Args:
+        hint: what the assistant sees.
+        side: cells along each side of the lattice of later questions; areas far smaller than one are left out.
+    """
     areas = _areas(hint.labels)
     size = np.bincount(areas.ravel())
-    large = np.flatnonzero(size >= SMALLEST)
+    large = np.flatnonzero(size >= SMALLEST * hint.labels.size / side**2)
     return _innermost(areas, large[large > 0])
 
 

@@ -54,7 +54,7 @@ def find_masks(decode: Decode, hint: Hint, options: SamOptions) -> tuple[Found, 
         the masks, best predicted IoU first, and how many points were asked.
     """
     with timed("filter"):
-        asked = placing.one_per_area(hint)
+        asked = placing.one_per_area(hint, options.points_per_side)
     found = _filtered(*decode(torch.from_numpy(asked).float()), options)
     found = found.select(prompts.suppress(found.boxes, found.ious, options.nms_threshold))
     for side in (max(1, options.points_per_side // 2), options.points_per_side):

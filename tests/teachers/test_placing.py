@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from goodsam.teachers.placing import SMALLEST, SURE, Hint, one_per_area, one_per_cell, still_open
+from goodsam.teachers.placing import SURE, Hint, one_per_area, one_per_cell, still_open
+
+SIDE = 1
+"""Cells along each side of the lattice: one of 24 x 36 cells of the hint has 864, a 64th of which are 13.5."""
 
 
 def hint_of(labels: np.ndarray, confidence: float = 1.0) -> Hint:
@@ -25,13 +28,13 @@ def cells(points: np.ndarray, size: tuple[int, int]) -> list[tuple[int, int]]:
 def test_every_area_is_asked_about_once_and_inside(seed: int) -> None:
     labels = blobs(seed)
     labels[0:2, 0:2] = 9  # too small for a question of its own
-    asked = cells(one_per_area(hint_of(labels)), labels.shape)
+    asked = cells(one_per_area(hint_of(labels), SIDE), labels.shape)
     expected = 0
     for value in np.unique(labels):
         areas, number = ndimage.label(labels == value)
         for area in range(1, number + 1):
             inside = sum(areas[cell] == area for cell in asked)
-            large = (areas == area).sum() >= SMALLEST
+            large = (areas == area).sum() >= 24 * 36 / (64 * SIDE**2)
             assert inside == large
             expected += large
     assert len(asked) == expected
@@ -40,14 +43,14 @@ def test_every_area_is_asked_about_once_and_inside(seed: int) -> None:
 def test_the_innermost_point_is_farthest_from_other_areas() -> None:
     labels = np.zeros((20, 40), dtype=int)
     labels[4:15, 10:31] = 1
-    (cell,) = (cell for cell in cells(one_per_area(hint_of(labels)), labels.shape) if labels[cell] == 1)
+    (cell,) = (cell for cell in cells(one_per_area(hint_of(labels), SIDE), labels.shape) if labels[cell] == 1)
     assert cell[0] == 9  # rows 4..14
     assert 14 <= cell[1] <= 26
 
 
 def test_outside_the_panorama_nothing_is_asked() -> None:
     labels = np.full((20, 20), 255)
-    assert one_per_area(hint_of(labels)).shape == (0, 2)
+    assert one_per_area(hint_of(labels), SIDE).shape == (0, 2)
     assert not still_open(hint_of(labels, 0.0), np.zeros(labels.shape, dtype=bool)).any()
 
 
