@@ -60,7 +60,7 @@ class TeacherOptions:
     sam: str = "facebook/sam-vit-huge"
     """Hugging Face id or folder of a SAM, SAM-HQ, SAM 2 or 2.1 model, `street`, `regions`, or ID+regions for both."""
     preset: Literal["fast", "balanced", "dense"] = "balanced"
-    """How many prompts and how strict the filters: up to 8, 16 or 24 points per side (4, 8, 12 for `street`)."""
+    """How many prompts and how strict the filters: up to 8, 16 or 24 points per side (4, 12, 16 for `street`)."""
     placing: Literal["areas", "grid"] | None = None
     """Prompts where the assistant sees areas and where masks are missing, or SAM's blind grid; default areas."""
     points_per_side: int | None = None

@@ -54,6 +54,6 @@ PRESETS: dict[str, SamOptions] = {
 # ones.
 STREET_PRESETS: dict[str, SamOptions] = {
     "fast": SamOptions(points_per_side=4, iou_threshold=0.35, stability_threshold=0.3, min_area=25),
-    "balanced": SamOptions(points_per_side=8, iou_threshold=0.35, stability_threshold=0.3, min_area=25),
-    "dense": SamOptions(points_per_side=12, iou_threshold=0.35, stability_threshold=0.3, min_area=25),
+    "balanced": SamOptions(points_per_side=12, iou_threshold=0.35, stability_threshold=0.3, min_area=25),
+    "dense": SamOptions(points_per_side=16, iou_threshold=0.35, stability_threshold=0.3, min_area=25),
 }
