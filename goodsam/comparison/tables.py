@@ -93,16 +93,17 @@ def tables(comparison: Comparison) -> list[RenderableType]:
 
 
 def _by_class(comparison: Comparison) -> Table:
+    """Intersection over union by class; the difference only of two subjects, for which there is room."""
+    pair = len(comparison.subjects) == 2
     table = Table(box=SIMPLE)
-    table.add_column(Text(comparison.label_set.name))
+    table.add_column(Text(comparison.label_set.name), no_wrap=True)
     for place in range(len(comparison.subjects)):
         table.add_column(f"{letter(place)}, %", justify="right")
-        if place:
-            table.add_column(f"{letter(place)} - A", justify="right")
+    if pair:
+        table.add_column("B - A", justify="right")
     for name in comparison.label_set.names:
-        cells = []
-        for one in comparison.subjects:
-            cells.append(percent(one.evaluation.per_class[name]))
-            cells += [change(one.per_class_difference[name])] if one.per_class_difference else []
+        cells = [percent(one.evaluation.per_class[name]) for one in comparison.subjects]
+        differences = comparison.subjects[-1].per_class_difference
+        cells += [change(differences[name])] if pair and differences else []
         table.add_row(Text(name), *cells)  # else what is in brackets would be taken for a style
     return table
