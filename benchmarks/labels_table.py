@@ -108,11 +108,15 @@ def _aim(name: str, aim: float, found: float, reached: bool) -> dict[str, Any]:
     return {"what": name, "aim": aim, "found": found, "reached": bool(reached)}
 
 
+PLACES = ("work", "json", "data", "peers")
+"""Options that say where something lies, which differs from machine to machine."""
+
+
 def result_of(bench: Bench, rows: dict[str, dict[str, Any]], full: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What --json holds."""
     logits = {way: bench.folder(way) / "logits" / f"{bench.pictures.stems[0]}.npy" for way in bench.ways}
     return {
-        "options": {key: value for key, value in vars(bench.options).items() if key not in ("work", "json", "data")},
+        "options": {key: value for key, value in vars(bench.options).items() if key not in PLACES},
         "strips": len(bench.pictures.stems),
         "size": bench.pictures.size,
         "rows": rows,
