@@ -208,6 +208,6 @@ def table(evaluation: Evaluation) -> Table:
     if evaluation.latitudes:
         result.add_section()
     for band in evaluation.latitudes or ():
-        name = f"mIoU, pitch {band['from']:+.0f} to {band['to']:+.0f} ({percent(band['share'])} of the view)"
+        name = f"mIoU, pitch {band['from']:+.0f} to {band['to']:+.0f} ({percent(band['share'])} % of the view)"
         result.add_row(name, percent(band["miou"]))
     return result
